@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// A virtual machine as data: everything that has to be known to start it, with nothing looked up later.
+//
+// The CLI fills it from flags, image and configuration; the supervisor and the backends read it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/units.h"
+
+namespace mvm::spec {
+
+enum class Arch { kX86_64, kAarch64 };
+
+// How strong the boundary around a guest is; ordered, weakest first.
+enum class Isolation {
+  kContainer,  // shares the host kernel
+  kEmulated,   // a machine boundary that its project does not support as a security boundary (QEMU TCG)
+  kMicrovm,    // hardware virtualisation
+};
+
+enum class Protocol { kTcp, kUdp };
+
+struct PortForward {
+  std::string host_ip = "127.0.0.1";
+  std::uint16_t host_port = 0;
+  std::uint16_t guest_port = 0;
+  Protocol protocol = Protocol::kTcp;
+};
+
+enum class NetworkMode { kUser, kNone };
+
+struct NetworkSpec {
+  NetworkMode mode = NetworkMode::kUser;
+  std::vector<PortForward> forwards;
+};
+
+// The command that is the machine's purpose; when it ends, the machine ends.
+struct ProcessSpec {
+  std::vector<std::string> argv;
+  std::vector<std::string> env;  // "NAME=VALUE"
+  std::string working_dir;
+  std::string user;
+  std::string stop_signal = "TERM";
+};
+
+struct RestartPolicy {
+  bool on_failure = false;
+  std::uint32_t max_restarts = 0;  // 0: no bound
+};
+
+struct LimitSpec {
+  std::uint32_t vcpus = 1;
+  Bytes memory = mebibytes(512);
+  std::uint32_t pids = 0;              // 0: the guest kernel's own limit
+  Bytes log_size = mebibytes(16);      // per log file, before it is rotated once
+  std::optional<Millis> ttl;           // life time, after which the machine is stopped
+  Millis boot_deadline = Millis(60'000);
+};
+
+struct VmSpec {
+  std::string id;    // 16 hex characters
+  std::string name;
+  Arch arch = Arch::kX86_64;
+  std::string backend;          // "qemu", "fake": already selected
+  std::string accelerator;      // "kvm" or "tcg" where the backend has a choice
+  Isolation isolation = Isolation::kEmulated;
+  std::string kernel_path;
+  std::string initramfs_path;
+  std::string cmdline_extra;
+  std::string image_path;       // read-only EROFS
+  std::string image_ref;
+  std::string image_digest;
+  std::string scratch_path;     // ext4 of this machine alone; empty: writes go to guest memory
+  std::string hostname;
+  NetworkSpec network;
+  LimitSpec limits;
+  RestartPolicy restart;
+  std::optional<ProcessSpec> process;  // run by the supervisor when the guest is ready
+  std::string run_dir;          // sockets, lock, status, logs
+  bool remove_when_done = false;  // the machine ends with the command that made it
+};
+
+}  // namespace mvm::spec

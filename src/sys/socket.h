@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Unix and TCP sockets, as much of them as mvm needs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <sys/types.h>
+
+#include "core/result.h"
+#include "sys/unique_fd.h"
+
+namespace mvm::sys {
+
+struct SocketPair {
+  UniqueFd first;
+  UniqueFd second;
+};
+
+// A connected pair of unix stream sockets.
+Result<SocketPair> make_socket_pair();
+
+// Listens on a unix socket path; mode 0600. Paths over 107 bytes go through /proc/self/fd of their directory.
+Result<UniqueFd> listen_unix(const std::string& path);
+// Errors: kNotFound when nobody listens there.
+Result<UniqueFd> connect_unix(const std::string& path);
+// The next connection of a non-blocking listener. Errors: errno EAGAIN when there is none.
+Result<UniqueFd> accept_connection(int listener);
+
+// Effective uid of the process at the other end. Source: unix(7), SO_PEERCRED.
+Result<uid_t> peer_uid(int fd);
+
+struct TcpAddress {
+  std::string ip;  // numeric IPv4 or IPv6
+  std::uint16_t port = 0;
+};
+
+// Binds to the address; port 0 takes a free one (read back by bound_port). Errors: kBusy names address and port.
+Result<UniqueFd> listen_tcp(const TcpAddress& address);
+Result<UniqueFd> bind_udp(const TcpAddress& address);
+Result<std::uint16_t> bound_port(int fd);
+// Starts a non-blocking connect; completion shows as EPOLLOUT, its outcome by socket_error().
+Result<UniqueFd> connect_tcp_start(const TcpAddress& address);
+// SO_ERROR: 0 or an errno.
+int socket_error(int fd);
+
+}  // namespace mvm::sys
