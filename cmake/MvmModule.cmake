@@ -10,7 +10,7 @@ target_link_options(mvm_options INTERFACE -Wl,--gc-sections)
 # -iquote, not -I: src/sys/ must not hide the C library's <sys/socket.h>.
 target_compile_options(mvm_options INTERFACE -iquote ${CMAKE_SOURCE_DIR}/src)
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
-  target_compile_options(mvm_options INTERFACE -Wno-restrict)  # false alarms of GCC 12 on std::string
+  target_compile_options(mvm_options INTERFACE -Wno-restrict -Wno-stringop-overflow)  # false alarms of GCC 12
 endif()
 target_compile_definitions(mvm_options INTERFACE _FILE_OFFSET_BITS=64)
 if(MVM_SANITIZE)

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every limit of the agent protocol. A peer that exceeds one has broken the contract.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace mvm::wire {
+
+constexpr std::uint16_t kProtocolVersion = 1;
+constexpr std::size_t kHeaderSize = 12;
+// Largest payload of any frame; a request with its arguments and environment must fit.
+constexpr std::uint32_t kMaxPayload = 256 * 1024;
+// Data frames are cut to this size, so that one stream cannot hold the connection for long.
+constexpr std::uint32_t kMaxDataChunk = 64 * 1024;
+// Bytes that may be under way on one channel before the receiver grants more.
+constexpr std::uint32_t kInitialWindow = 512 * 1024;
+// A receiver grants again when this much has been consumed.
+constexpr std::uint32_t kGrantThreshold = kInitialWindow / 4;
+constexpr std::size_t kMaxStreams = 1024;
+constexpr std::size_t kMaxStringLength = 128 * 1024;
+constexpr std::size_t kMaxListLength = 8192;
+constexpr std::size_t kMaxPath = 4096;
+constexpr std::size_t kMaxSeed = 512;
+// Unsent bytes on a link above which streams stop producing (they go on when it drains).
+constexpr std::size_t kLinkHighWater = 1024 * 1024;
+
+}  // namespace mvm::wire

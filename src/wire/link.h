@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Link sends and receives frames over one connected, non-blocking descriptor inside an event loop.
+// Guest agent, supervisor and CLI all speak through it.
+//
+// Threads: none; everything happens in the loop's thread.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "core/result.h"
+#include "sys/event_loop.h"
+#include "sys/unique_fd.h"
+#include "wire/frame.h"
+#include "wire/messages.h"
+
+namespace mvm::wire {
+
+class Link {
+ public:
+  struct Handlers {
+    // One received frame; its payload is valid during the call. An error closes the link.
+    std::function<Result<>(const Frame&)> on_frame;
+    // The link has ended: nothing for an orderly end of file. Called once; the owner may destroy the link later, not inside.
+    std::function<void(std::optional<Error>)> on_closed;
+    // The queue has fallen below kLinkHighWater after having been above it. May be empty.
+    std::function<void()> on_writable;
+  };
+
+  Link(sys::EventLoop& loop, sys::UniqueFd fd, Handlers handlers);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  // Starts watching the descriptor. Errors: epoll's.
+  Result<> start();
+
+  // Queues a frame and sends what the descriptor takes at once. Never blocks; after the end it is dropped.
+  void send(std::uint32_t stream, FrameType type, std::uint8_t channel, std::span<const std::byte> payload);
+  void send_control(FrameType type, const Payload& payload) { send(0, type, 0, payload); }
+  // Reads up to `limit` bytes from `fd` straight into a data frame. Returns the count; 0 at end of file.
+  // Errors: read's (errno EAGAIN when there is nothing).
+  Result<std::size_t> send_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit);
+
+  bool open() const { return open_; }
+  // True while more should not be produced.
+  bool congested() const { return queued_ >= kLinkHighWater; }
+  std::size_t queued() const { return queued_; }
+  // Ends the link as if the peer had: on_closed is called.
+  void close(std::optional<Error> error);
+  int fd() const { return fd_.get(); }
+
+ private:
+  void on_events(std::uint32_t events);
+  Result<bool> read_ready();
+  void flush();
+  void update_interest();
+  std::vector<std::byte>& tail();
+
+  sys::EventLoop& loop_;
+  sys::UniqueFd fd_;
+  Handlers handlers_;
+  FrameParser parser_;
+  std::deque<std::vector<std::byte>> queue_;
+  std::size_t head_sent_ = 0;
+  std::size_t queued_ = 0;
+  std::uint32_t interest_ = 0;
+  bool open_ = true;
+  bool was_congested_ = false;
+};
+
+}  // namespace mvm::wire
