@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # mvm_module(<name> [DEPS <modules>] [LIBS <libraries>]): the static library mvm_<name> from every *.cc of this
-# folder except *_test.cc (and main*.cc), which become the test program <name>_test.
+# folder except *_test.cc (and main.cc), which become the test program <name>_test.
 
 add_library(mvm_options INTERFACE)
 target_compile_options(mvm_options INTERFACE
@@ -23,7 +23,7 @@ function(mvm_module name)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
-  list(FILTER sources EXCLUDE REGEX "(_test|/main[a-z_]*)\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
   if(sources)
     add_library(mvm_${name} STATIC ${sources})
     set(scope PUBLIC)

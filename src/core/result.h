@@ -90,20 +90,20 @@ inline void take_value(Result<void>&&) {}
 
 }  // namespace mvm
 
-// Unwraps a Result or returns its error from the enclosing function.
-#define MVM_TRY(expr)                                                         \
-  ({                                                                          \
-    auto mvm_try_result = (expr);                                             \
-    if (!mvm_try_result.has_value())                                          \
-      return ::mvm::detail::take_error(std::move(mvm_try_result));            \
-    ::mvm::detail::take_value(std::move(mvm_try_result));                     \
+// Each use names its own variable, so that one may stand inside another.
+#define MVM_CONCAT_INNER(a, b) a##b
+#define MVM_CONCAT(a, b) MVM_CONCAT_INNER(a, b)
+#define MVM_TRY_NAMED(name, expr, context)                           \
+  ({                                                                 \
+    auto name = (expr);                                              \
+    if (!name.has_value())                                           \
+      return ::mvm::detail::take_error(std::move(name)) context;     \
+    ::mvm::detail::take_value(std::move(name));                      \
   })
 
+// Unwraps a Result or returns its error from the enclosing function.
+#define MVM_TRY(expr) MVM_TRY_NAMED(MVM_CONCAT(mvm_try_, __COUNTER__), expr, )
+
 // The same, adding one frame of context to the error.
-#define MVM_TRY_CTX(expr, frame)                                              \
-  ({                                                                          \
-    auto mvm_try_result = (expr);                                             \
-    if (!mvm_try_result.has_value())                                          \
-      return ::mvm::detail::take_error(std::move(mvm_try_result)).with_context(frame); \
-    ::mvm::detail::take_value(std::move(mvm_try_result));                     \
-  })
+#define MVM_TRY_CTX(expr, frame) \
+  MVM_TRY_NAMED(MVM_CONCAT(mvm_try_, __COUNTER__), expr, .with_context(frame))

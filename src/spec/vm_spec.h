@@ -80,7 +80,9 @@ struct VmSpec {
   LimitSpec limits;
   RestartPolicy restart;
   std::optional<ProcessSpec> process;  // run by the supervisor when the guest is ready
-  std::string run_dir;          // sockets, lock, status, logs
+  std::string run_dir;          // lock and control socket; gone after a reboot of the host
+  std::string data_dir;         // scratch disk, status, logs
+  std::string engine_program;   // the engine's executable
   bool remove_when_done = false;  // the machine ends with the command that made it
 };
 

@@ -2,6 +2,7 @@
 #include "sys/io.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -49,7 +50,17 @@ Result<std::size_t> write_some(int fd, std::span<const std::byte> from) {
 }
 
 Result<> write_full(int fd, std::span<const std::byte> from) {
-  while (!from.empty()) from = from.subspan(MVM_TRY(write_some(fd, from)));
+  while (!from.empty()) {
+    const auto n = write_some(fd, from);
+    if (n) {
+      from = from.subspan(*n);
+    } else if (n.error().errnum() == EAGAIN) {
+      pollfd ready{fd, POLLOUT, 0};  // somebody else made the shared descriptor non-blocking
+      ::poll(&ready, 1, -1);
+    } else {
+      return n.error();
+    }
+  }
   return {};
 }
 

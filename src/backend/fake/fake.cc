@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/fake/fake.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include "backend/engine_process.h"
+
+namespace mvm::backend::fake {
+namespace {
+
+class FakeMachine final : public Machine {
+ public:
+  explicit FakeMachine(EngineProcess process) : process_(std::move(process)) {}
+  ~FakeMachine() override {
+    if (loop_ != nullptr) loop_->remove(process_.child.pidfd());
+  }
+
+  pid_t pid() const override { return process_.child.pid(); }
+  sys::UniqueFd take_agent() override { return std::move(process_.agent); }
+  sys::UniqueFd take_console() override { return {}; }
+
+  Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
+    loop_ = &loop;
+    return loop.add(process_.child.pidfd(), EPOLLIN, [this, on_end = std::move(on_end)](std::uint32_t) {
+      loop_->remove(process_.child.pidfd());
+      ErrorTail errors;
+      errors.drain(process_.errors.get());
+      MachineEnd end{EndReason::kEngineExit, {}, errors.text()};
+      if (auto status = process_.child.wait()) end.status = *status;
+      on_end(end);
+    });
+  }
+
+  void kill() override { (void)process_.child.signal(SIGKILL); }
+
+ private:
+  EngineProcess process_;
+  sys::EventLoop* loop_ = nullptr;
+};
+
+}  // namespace
+
+Result<LaunchPlan> FakeBackend::plan(const spec::VmSpec& vm) const {
+  if (!vm.network.forwards.empty())
+    return Error(Errc::kUnsupported, "the fake backend has no port forwards");
+  LaunchPlan out;
+  out.backend = "fake";
+  out.argv = {vm.engine_program, "--serve-fd", std::to_string(kAgentFd)};
+  return out;
+}
+
+Result<std::unique_ptr<Machine>> FakeBackend::launch(const LaunchPlan& plan) const {
+  EngineProcess process = MVM_TRY(start_engine(plan));
+  return std::unique_ptr<Machine>(std::make_unique<FakeMachine>(std::move(process)));
+}
+
+}  // namespace mvm::backend::fake

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/qemu/qemu.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include "backend/engine_process.h"
+#include "backend/qemu/qemu_plan.h"
+#include "backend/qemu/qmp.h"
+
+namespace mvm::backend::qemu {
+namespace {
+
+EndReason end_reason(const std::string& shutdown_reason) {
+  if (shutdown_reason == "guest-shutdown") return EndReason::kGuestPoweroff;
+  if (shutdown_reason == "guest-reset") return EndReason::kGuestReset;
+  if (shutdown_reason == "guest-panic") return EndReason::kGuestPanic;
+  return EndReason::kEngineExit;
+}
+
+class QemuMachine final : public Machine {
+ public:
+  explicit QemuMachine(EngineProcess process) : process_(std::move(process)) {}
+
+  ~QemuMachine() override {
+    if (loop_ == nullptr) return;
+    loop_->remove(process_.child.pidfd());
+    loop_->remove(process_.errors.get());
+  }
+
+  pid_t pid() const override { return process_.child.pid(); }
+  sys::UniqueFd take_agent() override { return std::move(process_.agent); }
+  sys::UniqueFd take_console() override { return std::move(process_.console); }
+
+  Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
+    loop_ = &loop;
+    on_end_ = std::move(on_end);
+    qmp_ = std::make_unique<Qmp>(loop, std::move(process_.control), [this](const QmpMessage& event) {
+      if (event.name == "SHUTDOWN") end_.reason = end_reason(event.reason);
+    });
+    MVM_TRY(qmp_->start());
+    MVM_TRY(loop.add(process_.errors.get(), EPOLLIN, [this](std::uint32_t) {
+      if (!errors_.drain(process_.errors.get())) loop_->remove(process_.errors.get());
+    }));
+    return loop.add(process_.child.pidfd(), EPOLLIN, [this](std::uint32_t) { ended(); });
+  }
+
+  void kill() override { (void)process_.child.signal(SIGKILL); }
+
+ private:
+  void ended() {
+    loop_->remove(process_.child.pidfd());
+    qmp_->receive();  // the reason may have come in the same moment as the end
+    errors_.drain(process_.errors.get());
+    end_.engine_output = errors_.text();
+    if (auto status = process_.child.wait()) end_.status = *status;
+    on_end_(end_);
+  }
+
+  EngineProcess process_;
+  sys::EventLoop* loop_ = nullptr;
+  std::function<void(MachineEnd)> on_end_;
+  std::unique_ptr<Qmp> qmp_;
+  ErrorTail errors_;
+  MachineEnd end_;
+};
+
+}  // namespace
+
+Result<LaunchPlan> QemuBackend::plan(const spec::VmSpec& vm) const {
+  return qemu::plan(vm);
+}
+
+Result<std::unique_ptr<Machine>> QemuBackend::launch(const LaunchPlan& plan) const {
+  EngineProcess process = MVM_TRY(start_engine(plan));
+  return std::unique_ptr<Machine>(std::make_unique<QemuMachine>(std::move(process)));
+}
+
+}  // namespace mvm::backend::qemu

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/qemu/qemu_plan.h"
+
+#include <nlohmann/json.hpp>
+
+namespace mvm::backend::qemu {
+namespace {
+
+using nlohmann::json;
+
+bool uses_kvm(const spec::VmSpec& vm) { return vm.accelerator == "kvm"; }
+
+// Option lists of QEMU separate by commas; a comma inside a value is written twice.
+std::string escape(const std::string& value) {
+  std::string out;
+  for (const char c : value) {
+    out += c;
+    if (c == ',') out += c;
+  }
+  return out;
+}
+
+// As JSON, so that no character of a path needs escaping.
+std::string blockdev(const std::string& node, const std::string& path, bool read_only, bool durable) {
+  json file = {{"driver", "file"}, {"filename", path}, {"read-only", read_only}};
+  json cache = {{"direct", false}, {"no-flush", !durable}};
+  json raw = {{"driver", "raw"}, {"node-name", node}, {"read-only", read_only}, {"file", file}, {"cache", cache}};
+  if (!read_only) raw["discard"] = "unmap";
+  return raw.dump();
+}
+
+void add_disks(const spec::VmSpec& vm, std::vector<std::string>& argv) {
+  // The guest finds its disks by serial: virtio-mmio devices are probed in no promised order.
+  argv.insert(argv.end(), {"-blockdev", blockdev("root", vm.image_path, true, true), "-device",
+                           "virtio-blk-device,drive=root,serial=mvm-root"});
+  if (vm.scratch_path.empty()) return;
+  argv.insert(argv.end(), {"-blockdev", blockdev("scratch", vm.scratch_path, false, !vm.remove_when_done),
+                           "-device", "virtio-blk-device,drive=scratch,serial=mvm-scratch"});
+}
+
+void add_network(const spec::VmSpec& vm, std::vector<std::string>& argv) {
+  if (vm.network.mode == spec::NetworkMode::kNone) return;
+  std::string netdev = "user,id=net0,ipv6=off";
+  for (const spec::PortForward& f : vm.network.forwards) {
+    netdev += std::string(",hostfwd=") + (f.protocol == spec::Protocol::kUdp ? "udp:" : "tcp:") + f.host_ip + ":" +
+              std::to_string(f.host_port) + "-:" + std::to_string(f.guest_port);
+  }
+  argv.insert(argv.end(), {"-netdev", netdev, "-device", "virtio-net-device,netdev=net0"});
+}
+
+void add_streams(std::vector<std::string>& argv) {
+  const auto fd = [](int number) { return ",fd=" + std::to_string(number); };
+  argv.insert(argv.end(), {"-chardev", "socket,id=control" + fd(kControlFd), "-mon", "chardev=control,mode=control",
+                           "-chardev", "socket,id=console" + fd(kConsoleFd), "-serial", "chardev:console",
+                           "-chardev", "socket,id=agent" + fd(kAgentFd), "-device", "virtio-serial-device",
+                           "-device", "virtserialport,chardev=agent,name=mvm.agent"});
+}
+
+}  // namespace
+
+std::string kernel_cmdline(const spec::VmSpec& vm) {
+  std::string line = "console=ttyS0 quiet panic=-1 reboot=t rdinit=/init";
+  // Under TCG the guest's own side-channel mitigations cost time and protect nothing.
+  if (!uses_kvm(vm)) line += " mitigations=off";
+  if (!vm.scratch_path.empty()) line += " mvm.scratch=1";
+  if (!vm.cmdline_extra.empty()) line += " " + vm.cmdline_extra;
+  return line;
+}
+
+Result<LaunchPlan> plan(const spec::VmSpec& vm) {
+  if (vm.arch != spec::Arch::kX86_64)
+    return Error(Errc::kUnsupported, "the qemu backend has no machine for aarch64 guests yet")
+        .with_hint("use an x86_64 image");
+  LaunchPlan out;
+  out.backend = "qemu";
+  out.has_control = out.has_console = true;
+  out.argv = {vm.engine_program,
+              "-name", "guest=" + escape(vm.name) + ",process=mvm-qemu",
+              "-M", "microvm,x-option-roms=off,rtc=off",
+              "-accel", uses_kvm(vm) ? "kvm" : "tcg,thread=multi",
+              "-cpu", uses_kvm(vm) ? "host" : "max",
+              "-smp", std::to_string(vm.limits.vcpus),
+              "-m", std::to_string(vm.limits.memory.count >> 20) + "M",
+              "-nodefaults", "-no-user-config", "-nographic", "-no-reboot",
+              "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+              "-kernel", vm.kernel_path,
+              "-initrd", vm.initramfs_path,
+              "-append", kernel_cmdline(vm)};
+  add_streams(out.argv);
+  add_disks(vm, out.argv);
+  add_network(vm, out.argv);
+  if (vm.network.mode == spec::NetworkMode::kUser)
+    out.network = GuestNetwork{kGuestAddress, 24, kGatewayAddress, kDnsAddress};
+  return out;
+}
+
+}  // namespace mvm::backend::qemu

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/registry/registry.h"
+
+#include <array>
+
+#include "backend/fake/fake.h"
+#include "backend/qemu/qemu.h"
+
+namespace mvm::backend {
+namespace {
+
+std::array<const Backend*, 2> backends() {
+  static const qemu::QemuBackend qemu;
+  static const fake::FakeBackend fake;
+  return {&qemu, &fake};
+}
+
+}  // namespace
+
+std::vector<std::string_view> backend_names() {
+  std::vector<std::string_view> names;
+  for (const Backend* backend : backends()) names.push_back(backend->name());
+  return names;
+}
+
+Result<const Backend*> find_backend(std::string_view name) {
+  std::string list;
+  for (const Backend* backend : backends()) {
+    if (backend->name() == name) return backend;
+    list += (list.empty() ? "" : ", ") + std::string(backend->name());
+  }
+  return Error(Errc::kInvalidArgument, "there is no backend '" + std::string(name) + "'").with_hint("choose one of " + list);
+}
+
+}  // namespace mvm::backend

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "spec/vm_spec_json.h"
+
+#include <nlohmann/json.hpp>
+
+namespace mvm::spec {
+namespace {
+
+using nlohmann::json;
+
+// Reads fields of one object; the first that is missing or of another type is remembered.
+class Fields {
+ public:
+  Fields(const json& object, std::string* bad) : object_(object), bad_(bad) {}
+
+  template <class T>
+  void read(const char* key, T& into) {
+    const auto it = object_.find(key);
+    if (it == object_.end()) return fail(key);
+    if constexpr (std::is_same_v<T, std::string>) {
+      if (!it->is_string()) return fail(key);
+      into = it->template get<std::string>();
+    } else if constexpr (std::is_same_v<T, bool>) {
+      if (!it->is_boolean()) return fail(key);
+      into = it->template get<bool>();
+    } else if constexpr (std::is_integral_v<T>) {
+      if (!it->is_number_unsigned() || it->template get<std::uint64_t>() > std::numeric_limits<T>::max())
+        return fail(key);
+      into = it->template get<T>();
+    } else {
+      if (!it->is_array()) return fail(key);
+      for (const json& item : *it) {
+        if (!item.is_string()) return fail(key);
+        into.push_back(item.get<std::string>());
+      }
+    }
+  }
+  const json* object(const char* key) {
+    const auto it = object_.find(key);
+    if (it == object_.end() || !it->is_object()) return fail(key), nullptr;
+    return &*it;
+  }
+  bool has(const char* key) const { return object_.contains(key) && !object_.at(key).is_null(); }
+  void fail(const char* key) {
+    if (bad_->empty()) *bad_ = key;
+  }
+
+ private:
+  const json& object_;
+  std::string* bad_;
+};
+
+json process_json(const ProcessSpec& p) {
+  return {{"argv", p.argv}, {"env", p.env}, {"working_dir", p.working_dir}, {"user", p.user}, {"stop_signal", p.stop_signal}};
+}
+
+json network_json(const NetworkSpec& network) {
+  json forwards = json::array();
+  for (const PortForward& f : network.forwards) {
+    forwards.push_back({{"host_ip", f.host_ip}, {"host_port", f.host_port}, {"guest_port", f.guest_port},
+                        {"protocol", to_string(f.protocol)}});
+  }
+  return {{"mode", network.mode == NetworkMode::kNone ? "none" : "user"}, {"forwards", forwards}};
+}
+
+json limits_json(const LimitSpec& l) {
+  json out = {{"vcpus", l.vcpus}, {"memory_bytes", l.memory.count}, {"pids", l.pids}, {"log_size_bytes", l.log_size.count},
+              {"boot_deadline_ms", l.boot_deadline.count()}};
+  if (l.ttl) out["ttl_ms"] = l.ttl->count();
+  return out;
+}
+
+void read_network(const json* object, std::string* bad, NetworkSpec& network) {
+  if (object == nullptr) return;
+  Fields in(*object, bad);
+  std::string mode;
+  in.read("mode", mode);
+  network.mode = mode == "none" ? NetworkMode::kNone : NetworkMode::kUser;
+  const auto forwards = object->find("forwards");
+  if (forwards == object->end() || !forwards->is_array()) return in.fail("forwards");
+  for (const json& item : *forwards) {
+    if (!item.is_object()) return in.fail("forwards");
+    Fields f(item, bad);
+    PortForward forward;
+    std::string protocol;
+    f.read("host_ip", forward.host_ip);
+    f.read("host_port", forward.host_port);
+    f.read("guest_port", forward.guest_port);
+    f.read("protocol", protocol);
+    forward.protocol = protocol == "udp" ? Protocol::kUdp : Protocol::kTcp;
+    network.forwards.push_back(forward);
+  }
+}
+
+void read_limits(const json* object, std::string* bad, LimitSpec& limits) {
+  if (object == nullptr) return;
+  Fields in(*object, bad);
+  in.read("vcpus", limits.vcpus);
+  in.read("memory_bytes", limits.memory.count);
+  in.read("pids", limits.pids);
+  in.read("log_size_bytes", limits.log_size.count);
+  std::uint64_t ms = 0;
+  in.read("boot_deadline_ms", ms);
+  limits.boot_deadline = Millis(static_cast<std::int64_t>(ms));
+  if (!in.has("ttl_ms")) return;
+  in.read("ttl_ms", ms);
+  limits.ttl = Millis(static_cast<std::int64_t>(ms));
+}
+
+void read_process(const json* object, std::string* bad, ProcessSpec& process) {
+  if (object == nullptr) return;
+  Fields in(*object, bad);
+  in.read("argv", process.argv);
+  in.read("env", process.env);
+  in.read("working_dir", process.working_dir);
+  in.read("user", process.user);
+  in.read("stop_signal", process.stop_signal);
+}
+
+template <class Field>
+void visit_strings(VmSpec& vm, Field&& field) {
+  field("id", vm.id);
+  field("name", vm.name);
+  field("backend", vm.backend);
+  field("accelerator", vm.accelerator);
+  field("engine_program", vm.engine_program);
+  field("kernel_path", vm.kernel_path);
+  field("initramfs_path", vm.initramfs_path);
+  field("cmdline_extra", vm.cmdline_extra);
+  field("image_path", vm.image_path);
+  field("image_ref", vm.image_ref);
+  field("image_digest", vm.image_digest);
+  field("scratch_path", vm.scratch_path);
+  field("hostname", vm.hostname);
+  field("run_dir", vm.run_dir);
+  field("data_dir", vm.data_dir);
+}
+
+}  // namespace
+
+std::string_view to_string(Isolation isolation) {
+  switch (isolation) {
+    case Isolation::kContainer: return "container";
+    case Isolation::kEmulated: return "emulated";
+    case Isolation::kMicrovm: return "microvm";
+  }
+  return "container";
+}
+
+std::string_view to_string(Arch arch) { return arch == Arch::kX86_64 ? "x86_64" : "aarch64"; }
+std::string_view to_string(Protocol protocol) { return protocol == Protocol::kUdp ? "udp" : "tcp"; }
+
+Result<Isolation> parse_isolation(std::string_view text) {
+  for (const Isolation tier : {Isolation::kContainer, Isolation::kEmulated, Isolation::kMicrovm}) {
+    if (text == to_string(tier)) return tier;
+  }
+  return Error(Errc::kInvalidArgument, "there is no isolation tier '" + std::string(text) + "'")
+      .with_hint("choose one of microvm, emulated, container");
+}
+
+Result<Arch> parse_arch(std::string_view text) {
+  if (text == "x86_64" || text == "amd64") return Arch::kX86_64;
+  if (text == "aarch64" || text == "arm64") return Arch::kAarch64;
+  return Error(Errc::kInvalidArgument, "there is no architecture '" + std::string(text) + "'")
+      .with_hint("choose x86_64 or aarch64");
+}
+
+std::string to_json(const VmSpec& vm) {
+  json out = {{"schema", kVmSpecSchema}, {"arch", to_string(vm.arch)}, {"isolation", to_string(vm.isolation)},
+              {"network", network_json(vm.network)}, {"limits", limits_json(vm.limits)},
+              {"restart", {{"on_failure", vm.restart.on_failure}, {"max_restarts", vm.restart.max_restarts}}},
+              {"remove_when_done", vm.remove_when_done}};
+  VmSpec copy = vm;
+  visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
+  if (vm.process) out["process"] = process_json(*vm.process);
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<VmSpec> vm_spec_from_json(std::string_view text) {
+  const json root = json::parse(text, nullptr, false);
+  if (!root.is_object()) return Error(Errc::kCorrupt, "machine specification is not a JSON object");
+  std::string bad;
+  Fields in(root, &bad);
+  int schema = 0;
+  if (root.contains("schema") && root["schema"].is_number_integer()) schema = root["schema"].get<int>();
+  if (schema != kVmSpecSchema)
+    return Error(Errc::kUnsupported, "machine specification has schema " + std::to_string(schema) + ", this mvm reads " +
+                                         std::to_string(kVmSpecSchema));
+  VmSpec vm;
+  visit_strings(vm, [&](const char* key, std::string& value) { in.read(key, value); });
+  std::string arch;
+  std::string isolation;
+  in.read("arch", arch);
+  in.read("isolation", isolation);
+  in.read("remove_when_done", vm.remove_when_done);
+  read_network(in.object("network"), &bad, vm.network);
+  read_limits(in.object("limits"), &bad, vm.limits);
+  if (const json* restart = in.object("restart")) {
+    Fields r(*restart, &bad);
+    r.read("on_failure", vm.restart.on_failure);
+    r.read("max_restarts", vm.restart.max_restarts);
+  }
+  if (in.has("process")) read_process(in.object("process"), &bad, vm.process.emplace());
+  if (!bad.empty()) return Error(Errc::kCorrupt, "machine specification: field '" + bad + "' is missing or wrong");
+  vm.arch = MVM_TRY(parse_arch(arch));
+  vm.isolation = MVM_TRY(parse_isolation(isolation));
+  return vm;
+}
+
+}  // namespace mvm::spec

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/guest_run.h"
+
+#include <signal.h>
+#include <sys/epoll.h>
+
+#include <array>
+
+#include "backend/registry/registry.h"
+#include "core/log.h"
+#include "sys/io.h"
+#include "sys/signals.h"
+
+namespace mvm::supervisor {
+namespace {
+
+// After the guest has been asked to stop and its grace has passed, it has this long to sync.
+constexpr Millis kSyncGrace{2000};
+
+std::string last_line(const std::string& text) {
+  std::size_t end = text.size();
+  while (end > 0 && text[end - 1] == '\n') --end;
+  const std::size_t begin = text.rfind('\n', end == 0 ? 0 : end - 1);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1));
+}
+
+}  // namespace
+
+GuestRun::GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers)
+    : loop_(loop), vm_(vm), logs_(logs), handlers_(std::move(handlers)), router_([this](const wire::Frame& frame) {
+        if (link_) link_->send(frame);
+      }) {}
+
+GuestRun::~GuestRun() {
+  loop_.cancel(boot_timer_);
+  loop_.cancel(stop_timer_);
+  if (console_) loop_.remove(console_.get());
+  main_.reset();  // before the router it is a client of
+}
+
+Result<std::unique_ptr<GuestRun>> GuestRun::boot(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs,
+                                                 Handlers handlers) {
+  auto run = std::unique_ptr<GuestRun>(new GuestRun(loop, vm, logs, std::move(handlers)));
+  MVM_TRY(run->launch());
+  return run;
+}
+
+Result<> GuestRun::launch() {
+  const backend::Backend* engine = MVM_TRY(backend::find_backend(vm_.backend));
+  const backend::LaunchPlan plan = MVM_TRY(engine->plan(vm_));
+  machine_ = MVM_TRY(engine->launch(plan));
+  log::info("engine " + plan.backend + " started, pid " + std::to_string(machine_->pid()));
+  MVM_TRY(watch_console(machine_->take_console()));
+  link_ = std::make_unique<GuestLink>(
+      loop_, machine_->take_agent(),
+      GuestLink::Handlers{[this](const wire::Ready& ready) { on_guest_ready(ready); },
+                          [this](Error error) {
+                            // An engine that has just ended closes the channel too: its own end tells more.
+                            if (error.code() == Errc::kGuestFault && error.message() == kChannelEnded) return;
+                            end_now(with_console(std::move(error)));
+                          },
+                          [this] { end_now(std::nullopt); },
+                          [this](const wire::Frame& frame) { return router_.from_guest(frame); }});
+  MVM_TRY(link_->start(configure_for(vm_, plan)));
+  MVM_TRY(machine_->watch(loop_, [this](const backend::MachineEnd& end) { on_engine_end(end); }));
+  boot_timer_ = loop_.after(vm_.limits.boot_deadline, [this] {
+    end_now(with_console(Error(Errc::kTimeout, "the guest was not ready within " +
+                                                   format_duration(vm_.limits.boot_deadline) + " of its start")));
+  });
+  return {};
+}
+
+Result<> GuestRun::watch_console(sys::UniqueFd fd) {
+  console_ = std::move(fd);
+  if (!console_) return {};
+  MVM_TRY(sys::set_nonblocking(console_.get(), true));
+  return loop_.add(console_.get(), EPOLLIN, [this](std::uint32_t) { read_console(); });
+}
+
+void GuestRun::read_console() {
+  std::array<std::byte, 16384> chunk;
+  const auto n = sys::read_some(console_.get(), chunk);
+  if (!n && n.error().errnum() == EAGAIN) return;
+  if (!n || *n == 0) {
+    loop_.remove(console_.get());
+    console_.reset();
+    return;
+  }
+  const auto bytes = std::span(chunk).first(*n);
+  logs_.console.append(bytes);
+  if (const auto panic = scanner_.feed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}))
+    end_now(Error(Errc::kGuestFault, "guest kernel panic: " + *panic));
+}
+
+void GuestRun::on_guest_ready(const wire::Ready& ready) {
+  if (ready_) return;
+  ready_ = true;
+  loop_.cancel(boot_timer_);
+  handlers_.on_ready(ready);
+  if (!vm_.process || ended_) return;
+  main_ = std::make_unique<MainProcess>(router_, logs_.output, [this](const wire::Closed& closed) { on_main_end(closed); });
+  if (auto started = main_->start(*vm_.process); !started) end_now(started.error());
+}
+
+void GuestRun::on_main_end(const wire::Closed& closed) {
+  if (stopping_ || ended_) return;
+  switch (closed.outcome) {
+    case wire::Outcome::kExited: end_.exit_code = closed.code; break;
+    case wire::Outcome::kSignalled: end_.exit_code = 128 + closed.code; break;
+    case wire::Outcome::kNotStarted:
+      end_.exit_code = closed.code == ENOENT ? 127 : 126;
+      end_.failure = Error(Errc::kNotFound, "the main process was not started: " + closed.message);
+      break;
+    default: return;
+  }
+  shut_down(Millis(1000), SIGTERM);
+}
+
+void GuestRun::shut_down(Millis grace, int signum) {
+  if (stopping_ || ended_) return;
+  stopping_ = true;
+  loop_.cancel(boot_timer_);
+  if (!ready_) return end_now(std::nullopt);
+  link_->request_shutdown({signum, static_cast<std::uint32_t>(grace.count())});
+  stop_timer_ = loop_.after(grace + kSyncGrace, [this] {
+    log::warn("the guest did not stop in time and was ended");
+    end_now(std::nullopt);
+  });
+}
+
+void GuestRun::end_now(std::optional<Error> why) {
+  if (ended_) return;
+  ended_ = true;
+  if (why && !end_.failure) end_.failure = std::move(why);
+  loop_.cancel(boot_timer_);
+  loop_.cancel(stop_timer_);
+  machine_->kill();
+}
+
+Error GuestRun::with_console(Error error) const {
+  const std::string line = last_line(scanner_.last_lines(1));
+  if (line.empty()) return error;
+  std::string hint = "the guest's console ended with: " + line;
+  return std::move(error).with_hint(std::move(hint));
+}
+
+Error GuestRun::engine_error(const backend::MachineEnd& end) const {
+  switch (end.reason) {
+    case backend::EndReason::kGuestPanic: return with_console(Error(Errc::kGuestFault, "guest kernel panic"));
+    case backend::EndReason::kGuestReset: return with_console(Error(Errc::kGuestFault, "the guest rebooted"));
+    case backend::EndReason::kGuestPoweroff: return with_console(Error(Errc::kGuestFault, "the guest powered itself off"));
+    case backend::EndReason::kEngineExit: break;
+  }
+  std::string text = "the " + vm_.backend + " engine ended with " + end.status.text();
+  if (!end.engine_output.empty()) text += ": " + last_line(end.engine_output);
+  return with_console(Error(Errc::kGuestFault, std::move(text)));
+}
+
+void GuestRun::on_engine_end(const backend::MachineEnd& end) {
+  if (console_) read_console();  // a panic may have been the last thing said
+  if (!ended_ && !end_.failure && !(stopping_ && end.status.ok())) end_.failure = engine_error(end);
+  ended_ = true;
+  loop_.cancel(boot_timer_);
+  loop_.cancel(stop_timer_);
+  router_.close_all({wire::Outcome::kCancelled, 0, "the machine has ended"});
+  handlers_.on_end(end_);
+}
+
+}  // namespace mvm::supervisor

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// One boot of a machine: engine, agent channel, console and router together, from launch to the end of the engine.
+// A restart makes a new one.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "backend/backend.h"
+#include "spec/vm_spec.h"
+#include "supervisor/console_log.h"
+#include "supervisor/guest_link.h"
+#include "supervisor/main_process.h"
+#include "supervisor/router.h"
+
+namespace mvm::supervisor {
+
+// How a boot ended: an error when it should not have.
+struct GuestEnd {
+  std::optional<Error> failure;
+  std::optional<std::int32_t> exit_code;  // of the main process, when that is why
+};
+
+class GuestRun {
+ public:
+  struct Handlers {
+    std::function<void(const wire::Ready&)> on_ready;
+    // The engine has ended and been reaped. Called once; the owner may destroy the run later, not inside.
+    std::function<void(const GuestEnd&)> on_end;
+  };
+  struct Logs {
+    RotatingLog& console;
+    RotatingLog& output;
+  };
+
+  // Launches the engine. Errors: those of plan and launch.
+  static Result<std::unique_ptr<GuestRun>> boot(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers);
+  ~GuestRun();
+  GuestRun(const GuestRun&) = delete;
+  GuestRun& operator=(const GuestRun&) = delete;
+
+  Router& router() { return router_; }
+  pid_t engine_pid() const { return machine_->pid(); }
+  // Asks the guest to end its processes and sync, then ends the engine; after `grace` without asking further.
+  void shut_down(Millis grace, int signum);
+  // Ends the engine at once; `why` is the failure to report, nothing when it was wanted.
+  void end_now(std::optional<Error> why);
+
+ private:
+  GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers);
+  Result<> launch();
+  Result<> watch_console(sys::UniqueFd fd);
+  void read_console();
+  void on_guest_ready(const wire::Ready& ready);
+  void on_main_end(const wire::Closed& closed);
+  void on_engine_end(const backend::MachineEnd& end);
+  Error engine_error(const backend::MachineEnd& end) const;
+  Error with_console(Error error) const;
+
+  sys::EventLoop& loop_;
+  const spec::VmSpec& vm_;
+  Logs logs_;
+  Handlers handlers_;
+  Router router_;
+  ConsoleScanner scanner_;
+  sys::UniqueFd console_;
+  std::unique_ptr<backend::Machine> machine_;
+  std::unique_ptr<GuestLink> link_;
+  std::unique_ptr<MainProcess> main_;
+  GuestEnd end_;
+  sys::EventLoop::TimerId boot_timer_ = 0;
+  sys::EventLoop::TimerId stop_timer_ = 0;
+  bool ready_ = false;
+  bool stopping_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace mvm::supervisor

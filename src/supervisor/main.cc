@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+// mvm-supervisor: started by mvmctl with a specification, a connection and a lock (supervisor/launch.h).
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/log.h"
+#include "spec/vm_spec_json.h"
+#include "supervisor/launch.h"
+#include "supervisor/supervisor.h"
+#include "sys/io.h"
+
+namespace {
+
+using namespace mvm;
+
+void set_cloexec(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
+
+// A machine that ends with its command leaves nothing behind, whoever was killed first.
+void remove_traces(const spec::VmSpec& vm) {
+  if (!vm.remove_when_done) {
+    ::unlink((vm.run_dir + "/control.sock").c_str());
+    return;
+  }
+  for (const std::string& dir : {vm.data_dir, vm.run_dir}) {
+    if (auto removed = sys::remove_tree(dir); !removed) log::warn(removed.error().text());
+  }
+}
+
+Result<> supervise(sys::UniqueFd founder) {
+  const spec::VmSpec vm = MVM_TRY(spec::vm_spec_from_json(MVM_TRY(sys::read_fd(supervisor::kSpecFd))));
+  ::close(supervisor::kSpecFd);
+  const sys::UniqueFd log_fd =
+      MVM_TRY(sys::open_file(vm.data_dir + "/supervisor.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
+  log::init(log_fd.get(), log::Level::kInfo, "");
+  auto console = MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/console.log", vm.limits.log_size));
+  auto output = MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/output.log", vm.limits.log_size));
+  sys::EventLoop loop = MVM_TRY(sys::EventLoop::create());
+  Result<> done;
+  {
+    supervisor::Supervisor supervisor(loop, vm, std::move(console), std::move(output));
+    done = supervisor.run(std::move(founder));
+    if (!done) log::error(done.error().text());
+    remove_traces(vm);
+  }
+  log::init(2, log::Level::kInfo, "");
+  return done;
+}
+
+}  // namespace
+
+int main() {
+  for (const int fd : {supervisor::kSpecFd, supervisor::kFounderFd, supervisor::kLockFd}) set_cloexec(fd);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::umask(077);
+  return supervise(sys::UniqueFd(supervisor::kFounderFd)) ? 0 : 1;
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/main_process.h"
+
+#include "core/log.h"
+
+namespace mvm::supervisor {
+
+MainProcess::MainProcess(Router& router, RotatingLog& log, std::function<void(const wire::Closed&)> on_end)
+    : router_(router),
+      log_(log),
+      on_end_(std::move(on_end)),
+      peer_(router.add_peer([this](const wire::Frame& frame) {
+        if (auto done = streams_.handle(frame); !done) log::warn(done.error().text());
+      })),
+      streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel,
+                      std::span<const std::byte> payload) {
+        if (auto done = router_.from_peer(peer_, wire::Frame{stream, type, channel, payload}); !done)
+          log::warn(done.error().text());
+      }) {}
+
+MainProcess::~MainProcess() { router_.remove_peer(peer_); }
+
+Result<> MainProcess::start(const spec::ProcessSpec& process) {
+  wire::Open open;
+  open.exec.argv = process.argv;
+  open.exec.env = process.env;
+  open.exec.working_dir = process.working_dir;
+  open.exec.user = process.user;
+  agent_client::StreamHandlers handlers;
+  handlers.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) {
+    log_.append(bytes);
+    stream_->consumed(channel, bytes.size());
+  };
+  handlers.on_closed = [this](const wire::Closed& closed) { on_end_(closed); };
+  stream_ = MVM_TRY(streams_.open(open, std::move(handlers)));
+  stream_->send_eof();
+  return {};
+}
+
+}  // namespace mvm::supervisor

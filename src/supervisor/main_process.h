@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The machine's own process (`up IMAGE -- CMD`): started when the guest is ready, its output logged, its end told.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "agent_client/stream_table.h"
+#include "spec/vm_spec.h"
+#include "supervisor/console_log.h"
+#include "supervisor/router.h"
+
+namespace mvm::supervisor {
+
+class MainProcess {
+ public:
+  // Joins the router as a client of its own.
+  MainProcess(Router& router, RotatingLog& log, std::function<void(const wire::Closed&)> on_end);
+  ~MainProcess();
+  MainProcess(const MainProcess&) = delete;
+  MainProcess& operator=(const MainProcess&) = delete;
+
+  // Errors: kInvalidArgument when the command line is too large.
+  Result<> start(const spec::ProcessSpec& process);
+
+ private:
+  Router& router_;
+  RotatingLog& log_;
+  std::function<void(const wire::Closed&)> on_end_;
+  Router::PeerId peer_;
+  agent_client::StreamTable streams_;
+  std::shared_ptr<agent_client::Stream> stream_;
+};
+
+}  // namespace mvm::supervisor

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// One machine's life, in one process.
+//
+//             guest ready               stop, ttl, main process ended
+//   starting ─────────────▶ running ─────────────────────────────────▶ stopping ──▶ stopped
+//      │                       │ panic, engine end, broken protocol        engine ended
+//      └── boot failure ───────┴──▶ failed            (with a restart policy: back to starting)
+//
+// The supervisor holds the machine's lock all its life; when it is killed, the kernel kills the engine and frees the lock.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "spec/vm_spec.h"
+#include "supervisor/clients.h"
+#include "supervisor/guest_run.h"
+#include "supervisor/status.h"
+#include "sys/event_loop.h"
+
+namespace mvm::supervisor {
+
+class Supervisor {
+ public:
+  Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog console, RotatingLog output);
+  ~Supervisor();
+
+  // Lives the machine's life. `founder` is the connection of the command that made it.
+  // Errors: only what prevents even the failed state from being told.
+  Result<> run(sys::UniqueFd founder);
+
+ private:
+  void boot();
+  void on_ready(const wire::Ready& ready);
+  void on_end(const GuestEnd& end);
+  void finish(const GuestEnd& end);
+  bool should_restart(const GuestEnd& end) const;
+  void stop(Millis grace, const std::string& why);
+  void set_phase(wire::VmPhase phase);
+  Result<> watch_signals();
+
+  sys::EventLoop& loop_;
+  const spec::VmSpec vm_;
+  RotatingLog console_log_;
+  RotatingLog output_log_;
+  Clients clients_;
+  std::unique_ptr<GuestRun> guest_;
+  sys::UniqueFd signals_;
+  Status status_;
+  Clock::time_point boot_began_;
+  bool stop_wanted_ = false;
+  bool done_ = false;
+};
+
+}  // namespace mvm::supervisor
