@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 
 #include "sys/files.h"
@@ -61,6 +62,11 @@ class Session {
   }
 
   void write_out(std::uint8_t channel, std::span<const std::byte> bytes) {
+    if (channel == wire::kStderr && io_.error_text != nullptr) {
+      const std::size_t room = kErrorText - std::min(kErrorText, io_.error_text->size());
+      io_.error_text->append(reinterpret_cast<const char*>(bytes.data()), std::min(room, bytes.size()));
+      return stream_->consumed(channel, bytes.size());
+    }
     const int fd = channel == wire::kStderr ? io_.errors : io_.output;
     if (fd >= 0 && !output_broken_) {
       if (auto done = sys::write_full(fd, bytes); !done) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <string>
 
 #include "agent_client/client.h"
 #include "core/units.h"
@@ -15,7 +16,9 @@ struct SessionIo {
   int input = -1;   // -1: the guest's process gets an empty stdin
   int output = -1;  // -1: dropped
   int errors = -1;
+  std::string* error_text = nullptr;  // instead of `errors`: collected here, at most kErrorText bytes
 };
+constexpr std::size_t kErrorText = 64 * 1024;
 
 struct SessionOptions {
   bool raw_terminal = false;     // put `input` into raw mode and follow its window size

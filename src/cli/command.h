@@ -9,15 +9,15 @@
 //     auto o = std::make_shared<Options>();
 //     CommandSpec spec;
 //     spec.description = "Asks the guest to shut down ...";
-//     spec.options = {{.names = "-t,--timeout", .value_name = "TIME", .help = "...", .target = &o->timeout}};
-//     spec.positionals = {{.name = "VM", .help = "the machine", .target = &o->vm, .complete = Complete::kVm}};
-//     spec.run = [o](Context& context) -> Result<int> { return stop(context, *o); };
-//     return spec;
+//     spec.options = {{.names = "-t,--timeout", .value_name = "TIME", .help = "...", .target =
+//     &o->timeout}}; spec.positionals = {{.name = "VM", .help = "the machine", .target = &o->vm,
+//     .complete = Complete::kVm}}; spec.run = [o](Context& context) -> Result<int> { return
+//     stop(context, *o); }; return spec;
 //   }
 //
 // A factory does no I/O: help, man pages and completion call every one of them. Parsing, help text,
-// `roff` and shell completion all read the same spec. -h/--help, --json, -q/--quiet and -v/--verbose
-// exist on every verb (results in Context) and may not be declared again.
+// `roff` and shell completion all read the same spec. -h/--help, --json, -q/--quiet and
+// -v/--verbose exist on every verb (results in Context) and may not be declared again.
 #pragma once
 
 #include <cstdint>
@@ -40,9 +40,10 @@ namespace mvm::cli {
 // Where a parsed value goes. The value found there before parsing is the default, shown in the help
 // when it is not empty or zero. A bool is a flag; a vector collects repeats; of any other repeated
 // option the last one counts.
-using Target = std::variant<std::monostate, bool*, std::string*, std::vector<std::string>*,
-                            std::optional<std::string>*, std::uint32_t*, std::optional<std::uint32_t>*,
-                            Bytes*, std::optional<Bytes>*, Millis*, std::optional<Millis>*>;
+using Target =
+    std::variant<std::monostate, bool*, std::string*, std::vector<std::string>*,
+                 std::optional<std::string>*, std::uint32_t*, std::optional<std::uint32_t>*, Bytes*,
+                 std::optional<Bytes>*, Millis*, std::optional<Millis>*>;
 
 // What the shell offers for a value.
 enum class Complete { kNone, kFile, kDirectory, kVm, kImage };
@@ -57,6 +58,9 @@ struct Option {
   bool hidden = false;  // parsed, but left out of help, man page and completion
   Complete complete = Complete::kNone;
 };
+
+// "-e", "--env"
+std::vector<std::string> names_of(const Option& option);
 
 struct Positional {
   std::string name = {};  // "VM"

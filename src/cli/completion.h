@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shell completion scripts, generated from the specs.
 //
-// Names of machines and images are asked from `mvmctl ls --quiet` and `mvmctl image ls --quiet` when the
-// user presses TAB.
+// Names of machines and images are asked from `mvmctl ls --quiet` and `mvmctl image ls --quiet`
+// when the user presses TAB.
 #pragma once
 
 #include <span>

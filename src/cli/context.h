@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every verb is given: the common flags and where output goes.
 //
-// Results go to stdout, everything else (errors, notes, progress) to stderr. With --json a verb prints
-// exactly one JSON document on stdout.
+// Results go to stdout, everything else (errors, notes, progress) to stderr. With --json a verb
+// prints exactly one JSON document on stdout.
 #pragma once
 
 #include <optional>
@@ -19,8 +19,8 @@ struct VerbEntry;
 
 class Context {
  public:
-  Context(std::span<const VerbEntry> verbs, int out_fd, int err_fd)
-      : verbs(verbs), out_fd(out_fd), err_fd(err_fd) {}
+  Context(std::span<const VerbEntry> table, int out, int err)
+      : verbs(table), out_fd(out), err_fd(err) {}
 
   // The common flags.
   bool json = false;

@@ -11,8 +11,8 @@
 
 namespace mvm::cli {
 
-// "mvmctl: <chain>\n  hint: <next step>\n". Control characters, which guests and images may have put
-// there, become '?'.
+// "mvmctl: <chain>\n  hint: <next step>\n". Control characters, which guests and images may have
+// put there, become '?'.
 std::string error_text(const Error& error);
 
 // {"error": {"code", "message", "hint", "context"}}; context is outermost first, hint may be null.
@@ -21,7 +21,8 @@ Json error_json(const Error& error);
 // With --json the object on stdout, else the text on stderr.
 void print_error(Context& context, const Error& error);
 
-// Columns aligned by the widest cell, two spaces apart, no trailing spaces. Headers are upper-cased.
+// Columns aligned by the widest cell, two spaces apart, no trailing spaces. Headers are
+// upper-cased.
 class Table {
  public:
   explicit Table(std::vector<std::string> header);
@@ -32,12 +33,14 @@ class Table {
   std::string text() const;
 
  private:
-  std::string line(const std::vector<std::string>& row, const std::vector<std::size_t>& widths) const;
+  std::string line(const std::vector<std::string>& row,
+                   const std::vector<std::size_t>& widths) const;
   std::vector<std::vector<std::string>> rows_;  // the header is the first
   std::vector<bool> right_;
 };
 
-// `text` without control characters (each becomes '?'); newlines and tabs stay with `keep_newlines`.
+// `text` without control characters (each becomes '?'); newlines and tabs stay with
+// `keep_newlines`.
 std::string printable(std::string_view text, bool keep_newlines = false);
 
 // Columns that `text` takes on a terminal, counting code points.

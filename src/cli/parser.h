@@ -13,10 +13,10 @@ namespace mvm::cli {
 
 enum class Parsed { kRun, kHelp };
 
-// Parses the arguments after the (sub-)command's name. With -h/--help anywhere before "--" nothing else is
-// checked. `path` is "run" or "image pull". Errors: kInvalidArgument, with a hint.
-Result<Parsed> parse(const CommandSpec& spec, std::string_view path, std::span<const std::string> args,
-                     Context& context);
+// Parses the arguments after the (sub-)command's name. With -h/--help anywhere before "--" nothing
+// else is checked. `path` is "run" or "image pull". Errors: kInvalidArgument, with a hint.
+Result<Parsed> parse(const CommandSpec& spec, std::string_view path,
+                     std::span<const std::string> args, Context& context);
 
 // The candidates nearest to a mistyped word (edit distance), best first, at most three.
 std::vector<std::string> nearest(std::string_view word, std::span<const std::string> candidates);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The progress line: "pulling layer 2/5  12.3M/45.0M  3.2s" on stderr, rewritten in place.
 //
-// Shown on a terminal only, for steps that have lasted a second, never with --quiet or --json; removed when the
-// step ends. There is no thread and no timer: update() draws, at most ten times a second.
+// Shown on a terminal only, for steps that have lasted a second, never with --quiet or --json;
+// removed when the step ends. There is no thread and no timer: update() draws, at most ten times a
+// second.
 #pragma once
 
 #include <functional>

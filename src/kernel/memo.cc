@@ -16,9 +16,12 @@ Result<std::string> identity(const std::string& path) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) return Error::from_errno("stat " + path);
   if (!S_ISREG(st.st_mode)) return Error(Errc::kInvalidArgument, path + " is no regular file");
-  const auto time = [](const timespec& t) { return std::to_string(t.tv_sec) + "." + std::to_string(t.tv_nsec); };
-  return "1 " + std::to_string(st.st_dev) + " " + std::to_string(st.st_ino) + " " + std::to_string(st.st_size) + " " +
-         time(st.st_mtim) + " " + time(st.st_ctim) + " " + path + "\n";
+  const auto time = [](const timespec& t) {
+    return std::to_string(t.tv_sec) + "." + std::to_string(t.tv_nsec);
+  };
+  return "1 " + std::to_string(st.st_dev) + " " + std::to_string(st.st_ino) + " " +
+         std::to_string(st.st_size) + " " + time(st.st_mtim) + " " + time(st.st_ctim) + " " + path +
+         "\n";
 }
 
 }  // namespace

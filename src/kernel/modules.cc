@@ -13,12 +13,14 @@ constexpr std::size_t kMaxDepth = 64;  // Debian's deepest chain is below 10
 constexpr std::size_t kMaxPath = 512;
 
 Error bad_line(std::string_view file, std::size_t number, std::string_view why) {
-  return Error(Errc::kCorrupt, std::string(file) + " line " + std::to_string(number) + ": " + std::string(why));
+  return Error(Errc::kCorrupt,
+               std::string(file) + " line " + std::to_string(number) + ": " + std::string(why));
 }
 
 // A relative path of plain components that names a module.
 bool is_module_path(std::string_view path) {
-  if (path.empty() || path.size() > kMaxPath || path.find(".ko") == std::string_view::npos) return false;
+  if (path.empty() || path.size() > kMaxPath || path.find(".ko") == std::string_view::npos)
+    return false;
   for (std::size_t at = 0; at <= path.size();) {
     const std::size_t end = std::min(path.find('/', at), path.size());
     const std::string_view part = path.substr(at, end - at);
@@ -49,11 +51,13 @@ Result<> parse_dep_line(std::string_view line, std::size_t number, ModuleIndex& 
   if (colon == std::string_view::npos) return bad_line("modules.dep", number, "no colon");
   const std::string_view file = line.substr(0, colon);
   if (!is_module_path(file)) return bad_line("modules.dep", number, "no module path");
-  if (index.modules.size() >= kMaxModules) return Error(Errc::kLimit, "modules.dep lists too many modules");
+  if (index.modules.size() >= kMaxModules)
+    return Error(Errc::kLimit, "modules.dep lists too many modules");
   ModuleIndex::Entry entry{std::string(file), {}};
   std::string_view rest = line.substr(colon + 1);
   for (std::string_view dep = take_word(rest); !dep.empty(); dep = take_word(rest)) {
-    if (!is_module_path(dep)) return bad_line("modules.dep", number, "a dependency is no module path");
+    if (!is_module_path(dep))
+      return bad_line("modules.dep", number, "a dependency is no module path");
     entry.deps.push_back(module_name(dep));
   }
   if (!index.modules.emplace(module_name(file), std::move(entry)).second)
@@ -76,7 +80,8 @@ class Resolver {
     }
     if (depth > kMaxDepth || !open_.insert(key).second)
       return Error(Errc::kCorrupt, "modules.dep: the dependencies of '" + name + "' have no end");
-    for (const std::string& dep : it->second.deps) MVM_TRY_CTX(visit(dep, depth + 1), "module " + key);
+    for (const std::string& dep : it->second.deps)
+      MVM_TRY_CTX(visit(dep, depth + 1), "module " + key);
     open_.erase(key);
     done_.insert(key);
     files_.push_back({key, it->second.file});
@@ -110,7 +115,8 @@ Result<ModuleIndex> parse_modules(std::string_view modules_dep, std::string_view
     const std::string_view line = take_line(modules_builtin);
     if (line.empty()) continue;
     if (!is_module_path(line)) return bad_line("modules.builtin", number, "no module path");
-    if (index.builtin.size() >= kMaxModules) return Error(Errc::kLimit, "modules.builtin lists too many modules");
+    if (index.builtin.size() >= kMaxModules)
+      return Error(Errc::kLimit, "modules.builtin lists too many modules");
     index.builtin.insert(module_name(line));
   }
   return index;
@@ -122,7 +128,8 @@ Result<ModuleIndex> read_modules(const std::string& modules_dir) {
   return MVM_TRY_CTX(parse_modules(dep, builtin), "reading " + modules_dir);
 }
 
-Result<std::vector<ModuleFile>> resolve(const ModuleIndex& index, const std::vector<std::string>& names) {
+Result<std::vector<ModuleFile>> resolve(const ModuleIndex& index,
+                                        const std::vector<std::string>& names) {
   Resolver resolver(index);
   for (const std::string& name : names) MVM_TRY(resolver.visit(name, 0));
   return resolver.take();

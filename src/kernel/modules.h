@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kernel modules: which files have to be loaded, in which order.
 //
-// Source: modules.dep(5), modules.builtin (Linux Documentation/kbuild/kbuild.rst). The text is not trusted: paths
-// that leave the modules directory, loops and endless chains are errors.
+// Source: modules.dep(5), modules.builtin (Linux Documentation/kbuild/kbuild.rst). The text is not
+// trusted: paths that leave the modules directory, loops and endless chains are errors.
 #pragma once
 
 #include <map>
@@ -38,8 +38,9 @@ struct ModuleFile {
   std::string file;
 };
 
-// The files of these modules and of everything they need, each once, dependencies first; built-in ones are left out.
-// Errors: kNotFound names the module; kCorrupt for a loop.
-Result<std::vector<ModuleFile>> resolve(const ModuleIndex& index, const std::vector<std::string>& names);
+// The files of these modules and of everything they need, each once, dependencies first; built-in
+// ones are left out. Errors: kNotFound names the module; kCorrupt for a loop.
+Result<std::vector<ModuleFile>> resolve(const ModuleIndex& index,
+                                        const std::vector<std::string>& names);
 
 }  // namespace mvm::kernel

@@ -51,7 +51,8 @@ Reader make_reader() {
 
 Error unpack_error(archive* a) {
   const char* text = archive_error_string(a);
-  return corrupt(std::string("compressed data is damaged: ") + (text != nullptr ? text : "no reason given"));
+  return corrupt(std::string("compressed data is damaged: ") +
+                 (text != nullptr ? text : "no reason given"));
 }
 
 struct Segment {
@@ -63,7 +64,8 @@ struct Segment {
 // Program header number `index`, if it and its bytes lie inside the file.
 std::optional<Segment> segment(std::string_view elf, const Elf64_Ehdr& header, unsigned index) {
   if (header.e_phoff > elf.size()) return std::nullopt;
-  const auto ph = read_at<Elf64_Phdr>(elf, header.e_phoff + std::size_t{index} * sizeof(Elf64_Phdr));
+  const auto ph =
+      read_at<Elf64_Phdr>(elf, header.e_phoff + std::size_t{index} * sizeof(Elf64_Phdr));
   if (!ph || !inside(elf, ph->p_offset, ph->p_filesz)) return std::nullopt;
   return Segment{ph->p_type, ph->p_offset, ph->p_filesz};
 }
@@ -76,7 +78,9 @@ bool notes_hold_pvh(std::string_view notes) {
     const std::uint64_t name_size = (std::uint64_t{note->n_namesz} + 3) & ~std::uint64_t{3};
     const std::uint64_t desc_size = (std::uint64_t{note->n_descsz} + 3) & ~std::uint64_t{3};
     if (!inside(notes, at, name_size + desc_size)) return false;
-    if (note->n_type == kPhys32Entry && notes.substr(at, note->n_namesz) == std::string_view("Xen\0", 4)) return true;
+    if (note->n_type == kPhys32Entry &&
+        notes.substr(at, note->n_namesz) == std::string_view("Xen\0", 4))
+      return true;
     at += name_size + desc_size;
   }
   return false;
@@ -84,11 +88,16 @@ bool notes_hold_pvh(std::string_view notes) {
 
 }  // namespace
 
-std::string_view arch_name(spec::Arch arch) { return arch == spec::Arch::kAarch64 ? "aarch64" : "x86_64"; }
+std::string_view arch_name(spec::Arch arch) {
+  return arch == spec::Arch::kAarch64 ? "aarch64" : "x86_64";
+}
 
 ImageFormat detect_format(std::string_view bytes) {
-  if (bytes.starts_with("\x7f" "ELF")) return ImageFormat::kElf;
-  if (read_at<std::uint16_t>(bytes, 0x1fe) == 0xaa55 && inside(bytes, 0x202, 4) && bytes.substr(0x202, 4) == "HdrS")
+  if (bytes.starts_with("\x7f"
+                        "ELF"))
+    return ImageFormat::kElf;
+  if (read_at<std::uint16_t>(bytes, 0x1fe) == 0xaa55 && inside(bytes, 0x202, 4) &&
+      bytes.substr(0x202, 4) == "HdrS")
     return ImageFormat::kBzImage;
   if (inside(bytes, 56, 4) && bytes.substr(56, 4) == "ARM\x64") return ImageFormat::kArm64Image;
   if (bytes.starts_with("\x1f\x8b")) return ImageFormat::kGzip;
@@ -100,8 +109,10 @@ Result<std::string> decompress(std::string_view packed, std::size_t limit) {
   if (archive_read_open_memory(reader.get(), packed.data(), packed.size()) != ARCHIVE_OK)
     return unpack_error(reader.get());
   archive_entry* entry = nullptr;
-  if (archive_read_next_header(reader.get(), &entry) != ARCHIVE_OK) return unpack_error(reader.get());
-  if (archive_filter_count(reader.get()) < 2) return corrupt("compressed data is in no known format");
+  if (archive_read_next_header(reader.get(), &entry) != ARCHIVE_OK)
+    return unpack_error(reader.get());
+  if (archive_filter_count(reader.get()) < 2)
+    return corrupt("compressed data is in no known format");
   std::string out;
   out.reserve(std::min(limit, packed.size() * 4));
   const auto chunk = std::make_unique<std::array<char, 1 << 18>>();
@@ -110,18 +121,22 @@ Result<std::string> decompress(std::string_view packed, std::size_t limit) {
     if (n < 0) return unpack_error(reader.get());
     if (n == 0) return out;
     if (static_cast<std::size_t>(n) > limit - out.size())
-      return Error(Errc::kLimit, "compressed data is larger than " + format_size(Bytes{limit}) + " when unpacked");
+      return Error(Errc::kLimit, "compressed data is larger than " + format_size(Bytes{limit}) +
+                                     " when unpacked");
     out.append(chunk->data(), static_cast<std::size_t>(n));
   }
 }
 
 Result<std::string> extract_vmlinux(std::string_view bzimage) {
-  if (detect_format(bzimage) != ImageFormat::kBzImage) return corrupt("no bzImage: the boot header is missing");
+  if (detect_format(bzimage) != ImageFormat::kBzImage)
+    return corrupt("no bzImage: the boot header is missing");
   const auto version = read_at<std::uint16_t>(bzimage, 0x206);
   if (version.value_or(0) < 0x0208)
-    return Error(Errc::kUnsupported, "bzImage speaks a boot protocol older than 2.08 and does not tell its payload");
+    return Error(Errc::kUnsupported,
+                 "bzImage speaks a boot protocol older than 2.08 and does not tell its payload");
   const auto setup_sects = read_at<std::uint8_t>(bzimage, 0x1f1).value_or(0);
-  const std::uint64_t setup_size = (std::uint64_t{setup_sects == 0 ? std::uint8_t{4} : setup_sects} + 1) * 512;
+  const std::uint64_t setup_size =
+      (std::uint64_t{setup_sects == 0 ? std::uint8_t{4} : setup_sects} + 1) * 512;
   const auto offset = read_at<std::uint32_t>(bzimage, 0x248);
   const auto length = read_at<std::uint32_t>(bzimage, 0x24c);
   if (!offset || !length || *length < 8 || !inside(bzimage, setup_size + *offset, *length))
@@ -139,17 +154,22 @@ Result<std::string> extract_vmlinux(std::string_view bzimage) {
 
 Result<spec::Arch> check_elf(std::string_view elf) {
   const auto header = read_at<Elf64_Ehdr>(elf, 0);
-  if (!header || !elf.starts_with("\x7f" "ELF")) return corrupt("no ELF file");
+  if (!header || !elf.starts_with("\x7f"
+                                  "ELF"))
+    return corrupt("no ELF file");
   if (header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
     return Error(Errc::kUnsupported, "the kernel is not 64-bit little-endian");
   if (header->e_machine != EM_X86_64 && header->e_machine != EM_AARCH64)
-    return Error(Errc::kUnsupported,
-                 "the kernel is for ELF machine " + std::to_string(header->e_machine) + ", not x86_64 or aarch64");
-  if (header->e_type != ET_EXEC && header->e_type != ET_DYN) return corrupt("the ELF file is no executable");
+    return Error(Errc::kUnsupported, "the kernel is for ELF machine " +
+                                         std::to_string(header->e_machine) +
+                                         ", not x86_64 or aarch64");
+  if (header->e_type != ET_EXEC && header->e_type != ET_DYN)
+    return corrupt("the ELF file is no executable");
   if (header->e_phnum == 0 || header->e_phentsize != sizeof(Elf64_Phdr))
     return corrupt("the ELF file has no usable program headers");
   for (unsigned i = 0; i < header->e_phnum; ++i) {
-    if (!segment(elf, *header, i)) return corrupt("the ELF file is cut short: segment " + std::to_string(i));
+    if (!segment(elf, *header, i))
+      return corrupt("the ELF file is cut short: segment " + std::to_string(i));
   }
   return header->e_machine == EM_AARCH64 ? spec::Arch::kAarch64 : spec::Arch::kX86_64;
 }
@@ -166,7 +186,8 @@ bool has_pvh_entry(std::string_view elf) {
 
 std::optional<std::string> find_release(std::string_view image) {
   constexpr std::string_view kBanner = "Linux version ";
-  for (std::size_t at = image.find(kBanner); at != std::string_view::npos; at = image.find(kBanner, at + 1)) {
+  for (std::size_t at = image.find(kBanner); at != std::string_view::npos;
+       at = image.find(kBanner, at + 1)) {
     const std::string_view rest = image.substr(at + kBanner.size(), kMaxReleaseLength + 1);
     const std::size_t end = rest.find_first_not_of(
         "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-+_~");

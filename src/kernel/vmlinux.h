@@ -32,8 +32,8 @@ Result<std::string> extract_vmlinux(std::string_view bzimage);
 // Errors: kCorrupt; kLimit when the result is larger than `limit` bytes.
 Result<std::string> decompress(std::string_view packed, std::size_t limit);
 
-// Checks an ELF kernel (64 bit, little endian, an executable whose segments lie inside the file) and tells its
-// architecture. Errors: kCorrupt; kUnsupported for another machine, by number.
+// Checks an ELF kernel (64 bit, little endian, an executable whose segments lie inside the file)
+// and tells its architecture. Errors: kCorrupt; kUnsupported for another machine, by number.
 Result<spec::Arch> check_elf(std::string_view elf);
 
 // Whether an x86 ELF kernel can be entered by PVH, which is how QEMU starts it without firmware.

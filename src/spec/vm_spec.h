@@ -79,6 +79,7 @@ struct VmSpec {
   NetworkSpec network;
   LimitSpec limits;
   RestartPolicy restart;
+  ProcessSpec exec_defaults;    // environment, user and directory of every process; argv unused
   std::optional<ProcessSpec> process;  // run by the supervisor when the guest is ready
   std::string run_dir;          // lock and control socket; gone after a reboot of the host
   std::string data_dir;         // scratch disk, status, logs

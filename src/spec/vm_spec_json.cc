@@ -172,6 +172,7 @@ std::string to_json(const VmSpec& vm) {
               {"remove_when_done", vm.remove_when_done}};
   VmSpec copy = vm;
   visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
+  out["exec_defaults"] = process_json(vm.exec_defaults);
   if (vm.process) out["process"] = process_json(*vm.process);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -200,6 +201,7 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
     r.read("on_failure", vm.restart.on_failure);
     r.read("max_restarts", vm.restart.max_restarts);
   }
+  read_process(in.object("exec_defaults"), &bad, vm.exec_defaults);
   if (in.has("process")) read_process(in.object("process"), &bad, vm.process.emplace());
   if (!bad.empty()) return Error(Errc::kCorrupt, "machine specification: field '" + bad + "' is missing or wrong");
   vm.arch = MVM_TRY(parse_arch(arch));

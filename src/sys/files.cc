@@ -64,6 +64,14 @@ Result<std::optional<FileLock>> FileLock::try_acquire(const std::string& path) {
   return std::optional<FileLock>(FileLock(std::move(fd)));
 }
 
+Result<bool> FileLock::is_held(const std::string& path) {
+  auto fd = open_file(path, O_RDONLY);
+  if (!fd && fd.error().code() == Errc::kNotFound) return false;
+  if (!fd) return fd.error();
+  // Shared, so that two who look at once do not take each other for the holder.
+  return !MVM_TRY(lock_fd(fd->get(), LOCK_SH | LOCK_NB, path));
+}
+
 Result<TempDir> TempDir::create(const std::string& parent, const std::string& prefix) {
   std::string path = parent + "/" + prefix + "XXXXXX";
   if (::mkdtemp(path.data()) == nullptr) return Error::from_errno("mkdtemp " + path);

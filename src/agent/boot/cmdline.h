@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the host tells the agent on the kernel command line: only what is needed before the channel is open.
+#pragma once
+
+#include <string_view>
+
+namespace mvm::agent {
+
+struct BootOptions {
+  bool scratch = false;  // mvm.scratch=1: writes go to the disk `mvm-scratch`, else to memory
+  bool trace = false;    // mvm.trace=1: each boot step is told on the console with its time
+};
+
+// Words that are not ours are the kernel's and ignored. The last of equal ones counts.
+BootOptions parse_cmdline(std::string_view cmdline);
+
+}  // namespace mvm::agent

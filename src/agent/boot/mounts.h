@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The guest's file systems: the image (read-only) and the machine's writes as one overlay, and what Linux programs expect
+// around it.
+#pragma once
+
+#include <string>
+
+#include "core/result.h"
+#include "sys/unique_fd.h"
+
+namespace mvm::agent {
+
+// Descriptors that outlive the switch to the new root, where these trees have no path any more.
+struct RootMounts {
+  sys::UniqueFd lower;    // the image
+  sys::UniqueFd upper;    // the overlay's upper directory
+  sys::UniqueFd scratch;  // root of the file system that holds it
+  bool on_disk = false;   // scratch is a disk, not memory
+};
+
+// /dev, /proc and /sys of the initramfs.
+Result<> mount_early();
+
+// Mounts image and scratch and the overlay of both on /newroot. Disks are found by their virtio serials, mvm-root and
+// mvm-scratch, because their order as vda, vdb is not promised.
+// Errors: "mounting image /dev/vda as erofs: …" and the like, with the kernel's own complaint.
+Result<RootMounts> mount_root(bool scratch_disk);
+
+// Makes /newroot the root for good (as switch_root does), then mounts the rest of the table inside it, where the image's
+// own symbolic links lead to the right places.
+// Errors: only for what no program can do without; the rest is told on the console.
+Result<> enter_root();
+
+// Writes everything out and leaves the disk clean: overlay and scratch become read-only.
+void close_mounts(const RootMounts& mounts);
+
+// The device with this serial, "/dev/vda". Errors: kNotFound, listing the disks there are.
+Result<std::string> find_disk(const std::string& sys_block, const std::string& serial);
+
+}  // namespace mvm::agent

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+// The agent channel of a guest: the virtio-serial port named "mvm.agent".
+#pragma once
+
+#include "core/result.h"
+#include "sys/unique_fd.h"
+
+namespace mvm::agent {
+
+// Opens the port, blocking mode. When the kernel has not told its name yet, waits for the kernel's event.
+// Errors: kTimeout after 10 s; open's.
+Result<sys::UniqueFd> open_agent_port();
+
+}  // namespace mvm::agent

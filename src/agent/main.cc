@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// mvm-agent: pid 1 of a guest. Boots the machine in the steps listed below, then serves the host until it is ended.
+//
+// `mvm-agent --serve-fd N` serves the protocol on an inherited descriptor as an ordinary process: for tests, and to try
+// the agent without a machine. Nothing is mounted and the configuration is not applied.
+#include <fcntl.h>
+#include <sys/reboot.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
+
+#include "agent/boot/cmdline.h"
+#include "agent/boot/configure.h"
+#include "agent/boot/console.h"
+#include "agent/boot/modules.h"
+#include "agent/boot/mounts.h"
+#include "agent/boot/network.h"
+#include "agent/boot/port.h"
+#include "agent/serve/server.h"
+#include "sys/io.h"
+
+namespace mvm::agent {
+namespace {
+
+struct Boot {
+  std::uint64_t init_us = 0;
+  BootOptions options;
+  sys::UniqueFd initramfs;
+  std::vector<ModuleEntry> modules;
+  sys::UniqueFd port;
+  RootMounts root;
+  Configured configured;
+};
+
+Result<> read_options(Boot& boot) {
+  open_console();
+  boot.options = parse_cmdline(MVM_TRY(sys::read_file("/proc/cmdline", kibibytes(64))));
+  boot.initramfs = MVM_TRY(sys::open_file("/", O_RDONLY | O_DIRECTORY));
+  boot.modules = MVM_TRY(parse_module_order(MVM_TRY(sys::read_file("/modules/order"))));
+  // Many streams are many descriptors; children get limits of their own.
+  const rlimit descriptors = {1048576, 1048576};
+  ::setrlimit(RLIMIT_NOFILE, &descriptors);
+  return {};
+}
+
+Result<> open_port(Boot& boot) {
+  boot.port = MVM_TRY(open_agent_port());
+  return {};
+}
+
+// Blocking mode: the write waits until the host has its end open, without polling.
+Result<> send_frame(const Boot& boot, wire::FrameType type, std::span<const std::byte> payload) {
+  std::vector<std::byte> frame;
+  wire::append_frame(frame, {0, type, 0, payload});
+  return sys::write_full(boot.port.get(), frame);
+}
+
+Result<> mount_image(Boot& boot) {
+  boot.root = MVM_TRY(mount_root(boot.options.scratch));
+  return {};
+}
+
+// The initramfs is memory: what is not needed again goes. The network's modules wait for the host's word.
+Result<> free_initramfs(Boot& boot) {
+  std::vector<ModuleEntry> used;
+  for (const ModuleEntry& module : boot.modules) {
+    if (module.group != "net") used.push_back(module);
+  }
+  forget_modules(boot.initramfs.get(), used);
+  ::unlinkat(boot.initramfs.get(), "init", 0);
+  return {};
+}
+
+struct Step {
+  const char* name;
+  Result<> (*run)(Boot&);
+};
+
+constexpr std::array<Step, 9> kSteps = {{
+    {"mounting /dev, /proc and /sys", [](Boot&) { return mount_early(); }},
+    {"reading the boot options", read_options},
+    {"loading modules", [](Boot& b) { return load_modules(b.initramfs.get(), b.modules, "boot"); }},
+    {"opening the agent port", open_port},
+    {"greeting the host", [](Boot& b) { return send_frame(b, wire::FrameType::kHello, wire::encode(our_hello())); }},
+    {"mounting the root file system", mount_image},
+    {"entering the root file system", [](Boot&) { return enter_root(); }},
+    {"freeing the initramfs", free_initramfs},
+    {"starting the loopback interface", [](Boot&) { return loopback_up(); }},
+}};
+
+// pid 1 must not return: the kernel would panic. The host ends the machine.
+[[noreturn]] void wait_for_the_end() {
+  for (;;) ::pause();
+}
+
+[[noreturn]] void fail(const Boot& boot, const Error& error) {
+  say(error.text());
+  const std::string text = error.text();
+  if (boot.port) [[maybe_unused]] const auto ignored = send_frame(boot, wire::FrameType::kFault, std::as_bytes(std::span(text)));
+  wait_for_the_end();
+}
+
+void trace(const Boot& boot, const char* step) {
+  if (boot.options.trace) say(std::to_string(uptime_us()) + " us " + step);
+}
+
+Result<int> configure(Boot& boot, const wire::Configure& message) {
+  trace(boot, "configuration received");
+  boot.configured = MVM_TRY(apply_configure(
+      message, [&boot] { return load_modules(boot.initramfs.get(), boot.modules, "net"); }));
+  forget_modules(boot.initramfs.get(), boot.modules);
+  trace(boot, "configured");
+  return boot.configured.workload_cgroup ? boot.configured.workload_cgroup.get() : -1;
+}
+
+[[noreturn]] void serve_guest(Boot& boot) {
+  auto loop = sys::EventLoop::create();
+  if (!loop) fail(boot, loop.error());
+  ServerOptions options;
+  options.hello_sent = true;
+  options.init_us = boot.init_us;
+  options.overlay = {boot.root.upper.get(), boot.root.lower.get()};
+  options.configure = [&boot](const wire::Configure& message) { return configure(boot, message); };
+  options.quiesce = [&boot] { close_mounts(boot.root); };
+  options.log = [](const std::string& line) { say(line); };
+  Server server(*loop, std::move(boot.port), std::move(options));
+  const auto end = server.run();
+  say(end ? "the host has closed the channel" : end.error().text());
+  wait_for_the_end();
+}
+
+[[noreturn]] void boot_guest() {
+  Boot boot;
+  boot.init_us = uptime_us();
+  ::reboot(RB_DISABLE_CAD);
+  for (const Step& step : kSteps) {
+    auto done = step.run(boot);
+    if (!done) fail(boot, std::move(done.error()).with_context(step.name));
+    trace(boot, step.name);
+  }
+  serve_guest(boot);
+}
+
+int serve_descriptor(int fd) {
+  auto loop = sys::EventLoop::create();
+  if (!loop) return 1;
+  ServerOptions options;
+  options.init_us = uptime_us();
+  options.log = [](const std::string& line) { say(line); };
+  Server server(*loop, sys::UniqueFd(fd), std::move(options));
+  const auto end = server.run();
+  return end && !*end ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace mvm::agent
+
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "--serve-fd") return mvm::agent::serve_descriptor(std::atoi(argv[2]));
+  if (::getpid() != 1) {
+    mvm::agent::say("runs as pid 1 of a guest, or as mvm-agent --serve-fd N");
+    return 64;
+  }
+  mvm::agent::boot_guest();
+}

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/serve/channels.h"
+
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+
+#include <algorithm>
+
+#include "sys/io.h"
+
+namespace mvm::agent {
+namespace {
+
+// One event sends at most this many chunks, so that one busy stream cannot starve the others.
+constexpr int kChunksPerTurn = 4;
+constexpr std::byte kEndOfFile{4};  // VEOF of a terminal in its usual settings: ^D
+
+Error contract(const ChannelId& id, const char* what) {
+  return Error(Errc::kGuestFault, "agent protocol: stream " + std::to_string(id.stream) + ": " + what);
+}
+
+}  // namespace
+
+OutputPump::OutputPump(sys::EventLoop& loop, wire::Link& link, ChannelId id, std::function<void()> on_done)
+    : loop_(loop), link_(link), id_(id), on_done_(std::move(on_done)) {}
+
+void OutputPump::start(sys::UniqueFd fd) {
+  fd_ = std::move(fd);
+  watch(true);
+}
+
+// A paused descriptor is taken out of the loop altogether: epoll tells a hang-up even when nothing is asked for.
+void OutputPump::watch(bool on) {
+  if (on == watched_ || !fd_) return;
+  if (!on) loop_.remove(fd_.get());
+  if (on && !loop_.add(fd_.get(), EPOLLIN, [this](std::uint32_t) { pump(); })) return;
+  watched_ = on;
+}
+
+void OutputPump::pump() {
+  for (int i = 0; fd_; ++i) {
+    if (left_ && *left_ == 0) return finish();
+    if (credit_ == 0 || link_.congested()) return watch(false);
+    if (i == kChunksPerTurn && !left_) return watch(true);
+    const std::size_t limit = std::min<std::size_t>({credit_, wire::kMaxDataChunk, left_.value_or(wire::kMaxDataChunk)});
+    const auto sent = link_.send_from(fd_.get(), id_.stream, id_.channel, limit);
+    if (!sent && sent.error().errnum() == EAGAIN && !left_) return watch(true);
+    // The master of a terminal without an other side reads as EIO.
+    if (!sent || *sent == 0) return finish();
+    credit_ -= static_cast<std::uint32_t>(*sent);
+    if (left_) *left_ -= *sent;
+  }
+}
+
+void OutputPump::grant(std::uint32_t bytes) {
+  // A generous host gains nothing: the link's own bound holds whatever it says.
+  credit_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{credit_} + bytes, 64 * wire::kInitialWindow));
+  pump();
+}
+
+void OutputPump::process_ended() {
+  if (!fd_) return;
+  int unread = 0;
+  if (::ioctl(fd_.get(), FIONREAD, &unread) != 0 || unread < 0) unread = 0;
+  // A terminal may hold more than it counts, in buffers that the next read flushes.
+  left_ = ::isatty(fd_.get()) != 0 ? std::size_t{256 * 1024} : static_cast<std::size_t>(unread);
+  pump();
+}
+
+void OutputPump::finish() {
+  drop();
+  link_.send(id_.stream, wire::FrameType::kEof, id_.channel, {});
+  on_done_();
+}
+
+void OutputPump::drop() {
+  watch(false);
+  fd_.reset();
+}
+
+InputQueue::InputQueue(sys::EventLoop& loop, wire::Link& link, ChannelId id, bool tty)
+    : loop_(loop), link_(link), id_(id), tty_(tty) {}
+
+Result<> InputQueue::receive(std::span<const std::byte> bytes) {
+  if (finished_) return contract(id_, "data after its end");
+  if (bytes.size() > wire::kMaxDataChunk) return contract(id_, "data frame is too long");
+  if (bytes.size() > window_) return contract(id_, "more data than its window allows");
+  window_ -= static_cast<std::uint32_t>(bytes.size());
+  if (!fd_) {
+    consumed(bytes.size());
+    return {};
+  }
+  if (!bytes.empty()) queue_.emplace_back(bytes.begin(), bytes.end());
+  if (!watched_) feed();
+  return {};
+}
+
+Result<> InputQueue::finish() {
+  if (finished_) return contract(id_, "ended twice");
+  finished_ = true;
+  if (tty_ && fd_) queue_.push_back({kEndOfFile});
+  if (!watched_) feed();
+  return {};
+}
+
+void InputQueue::feed() {
+  while (fd_ && !queue_.empty()) {
+    std::vector<std::byte>& block = queue_.front();
+    const auto written = sys::write_some(fd_.get(), std::span(block).subspan(head_));
+    if (!written && written.error().errnum() == EAGAIN) return watch(true);
+    if (!written) return drop();
+    head_ += *written;
+    if (!(tty_ && finished_)) consumed(*written);
+    if (head_ < block.size()) continue;
+    queue_.pop_front();
+    head_ = 0;
+  }
+  watch(false);
+  // A terminal's input stays open: its output comes through the same device.
+  if (finished_ && !tty_) fd_.reset();
+}
+
+void InputQueue::consumed(std::size_t bytes) {
+  ungranted_ += static_cast<std::uint32_t>(bytes);
+  if (ungranted_ < wire::kGrantThreshold || finished_) return;
+  window_ += ungranted_;
+  link_.send(id_.stream, wire::FrameType::kCredit, id_.channel, wire::encode_u32(ungranted_));
+  ungranted_ = 0;
+}
+
+void InputQueue::watch(bool on) {
+  if (on == watched_ || !fd_) return;
+  if (!on) loop_.remove(fd_.get());
+  if (on && !loop_.add(fd_.get(), EPOLLOUT, [this](std::uint32_t) { feed(); })) return;
+  watched_ = on;
+}
+
+void InputQueue::drop() {
+  watch(false);
+  fd_.reset();
+  std::size_t lost = 0;
+  for (const auto& block : queue_) lost += block.size();
+  lost -= head_;
+  queue_.clear();
+  head_ = 0;
+  if (lost > 0 && link_.open()) consumed(lost);
+}
+
+}  // namespace mvm::agent

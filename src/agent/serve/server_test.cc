@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <dirent.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "agent/serve/test_host.h"
+
+namespace mvm::agent {
+namespace {
+
+using testing::HasSubstr;
+
+long open_descriptors(pid_t pid) {
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str()), ::closedir);
+  long count = 0;
+  while (::readdir(dir.get()) != nullptr) ++count;
+  return count;
+}
+
+TEST(Server, RunsAThousandProgramsAfterEachOtherAndKeepsNothing) {
+  TestHost host;
+  host.run(std::vector<std::string>{"true"});
+  const long before = open_descriptors(host.agent());
+  long failures = 0;
+  for (int i = 0; i < 1000; ++i) failures += host.run(std::vector<std::string>{"true"}).result.code;
+  EXPECT_EQ(failures, 0);
+  EXPECT_EQ(open_descriptors(host.agent()), before);
+}
+
+TEST(Server, RunsFiftyProgramsAtOnce) {
+  TestHost host;
+  std::vector<std::uint32_t> ids;
+  for (int i = 0; i < 50; ++i) ids.push_back(host.exec({"sh", "-c", "cat; exit " + std::to_string(i)}));
+  for (const auto id : ids) host.data(id, "x");
+  for (const auto id : ids) host.eof(id);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    EXPECT_EQ(host.wait(ids[i]).result.code, static_cast<int>(i));
+    EXPECT_EQ(host.stream(ids[i]).out, "x");
+  }
+}
+
+TEST(Server, PassesAHundredMegabytesThroughCatInFlatMemory) {
+  TestHost host;
+  host.run(std::vector<std::string>{"true"});
+  const long before = host.agent_memory();
+  sys::Sha256 sent;
+  const std::string received = host.stream_through(host.exec({"cat"}), 100 << 20, sent);
+  EXPECT_EQ(received, sent.finish());
+  EXPECT_LT(host.agent_memory() - before, 12 * 1024);
+}
+
+TEST(Server, AStoppedReaderHoldsBackOnlyItsOwnStream) {
+  TestHost host;
+  host.grants = false;
+  const auto stuck = host.exec({"sh", "-c", "yes"});
+  ASSERT_TRUE(host.until([&] { return host.stream(stuck).out.size() == wire::kInitialWindow; }));
+  EXPECT_EQ(host.sh("echo free").out, "free\n");
+  EXPECT_EQ(host.stream(stuck).out.size(), wire::kInitialWindow);
+}
+
+TEST(Server, AnswersPing) {
+  TestHost host;
+  host.link->send(0, wire::FrameType::kPing, 0, std::vector<std::byte>(8));
+  EXPECT_TRUE(host.until([&] { return host.pongs == 1; }));
+}
+
+TEST(Server, EndsTheConnectionOnGarbageWithoutCrashing) {
+  TestHost host;
+  ASSERT_TRUE(host.until([&] { return host.ready; }));
+  const std::string garbage(4096, '\xee');
+  ASSERT_GT(::write(host.link->fd(), garbage.data(), garbage.size()), 0);
+  EXPECT_TRUE(host.until([&] { return host.ended; }));
+}
+
+TEST(Server, NamesBothVersionsOfADifferentProtocol) {
+  wire::Hello hello;
+  hello.version = 9;
+  TestHost host(hello);
+  EXPECT_TRUE(host.until([&] { return host.ended; }));
+  EXPECT_THAT(host.fault, HasSubstr("version 9 is not ours (1)"));
+}
+
+TEST(Server, EndsTheConnectionWhenTheHostExceedsItsWindow) {
+  TestHost host;
+  const auto id = host.exec({"sleep", "100"});
+  const std::string chunk(wire::kMaxDataChunk, 'x');
+  for (std::uint32_t sent = 0; sent <= wire::kInitialWindow; sent += wire::kMaxDataChunk) host.data(id, chunk);
+  EXPECT_TRUE(host.until([&] { return host.ended; }));
+  EXPECT_THAT(host.fault, HasSubstr("window"));
+}
+
+TEST(Server, RefusesASecondStreamOfTheSameNumber) {
+  TestHost host;
+  const auto id = host.exec({"sleep", "100"});
+  wire::Open open;
+  open.exec.argv = {"true"};
+  host.link->send(id, wire::FrameType::kOpen, 0, wire::encode(open));
+  EXPECT_TRUE(host.until([&] { return host.ended; }));
+}
+
+TEST(Server, RefusesABrokenRequestAndGoesOn) {
+  TestHost host;
+  host.link->send(900, wire::FrameType::kOpen, 0, std::vector<std::byte>(3));
+  EXPECT_EQ(host.wait(900).result.outcome, wire::Outcome::kRefused);
+  EXPECT_EQ(host.sh("echo on").out, "on\n");
+}
+
+TEST(Server, IgnoresFramesForAStreamThatHasClosed) {
+  TestHost host;
+  const auto id = host.exec({"true"});
+  host.wait(id);
+  host.data(id, "late");
+  host.signal(id, SIGTERM);
+  EXPECT_EQ(host.sh("echo on").out, "on\n");
+}
+
+TEST(Server, RefusesMoreStreamsThanTheLimit) {
+  TestHost host;
+  wire::Open open;
+  open.kind = wire::OpenKind::kWrite;
+  open.file.path = "/dev/null";
+  for (std::size_t i = 0; i < wire::kMaxStreams; ++i) host.open(open);
+  const Reply reply = host.sh("true");
+  EXPECT_EQ(reply.result.outcome, wire::Outcome::kRefused);
+}
+
+TEST(Server, ShutdownEndsTheProgramsAndReportsHalted) {
+  TestHost host;
+  const auto id = host.exec({"sleep", "100"});
+  ASSERT_TRUE(host.until([&] { return host.stream(id).started; }));
+  host.link->send_control(wire::FrameType::kShutdown, wire::encode(wire::Shutdown{SIGTERM, 10'000}));
+  EXPECT_TRUE(host.until([&] { return host.halted; }));
+  EXPECT_EQ(host.stream(id).result.code, SIGTERM);
+}
+
+TEST(Server, ShutdownKillsWhatIgnoresTheSignal) {
+  TestHost host;
+  const auto id = host.exec({"sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"});
+  ASSERT_TRUE(host.until([&] { return host.stream(id).out == "ready\n"; }));
+  host.link->send_control(wire::FrameType::kShutdown, wire::encode(wire::Shutdown{SIGTERM, 50}));
+  EXPECT_TRUE(host.until([&] { return host.halted; }));
+  EXPECT_EQ(host.stream(id).result.code, SIGKILL);
+}
+
+TEST(Server, RefusesNewStreamsWhileShuttingDown) {
+  TestHost host;
+  host.link->send_control(wire::FrameType::kShutdown, wire::encode(wire::Shutdown{SIGTERM, 1000}));
+  EXPECT_EQ(host.sh("true").result.outcome, wire::Outcome::kRefused);
+}
+
+TEST(Server, RefusesToServeWithoutItsConfiguration) {
+  ServerOptions options;
+  options.configure = [](const wire::Configure&) -> Result<int> { return Error(Errc::kIo, "eth0 is missing"); };
+  TestHost host({}, options);
+  EXPECT_TRUE(host.until([&] { return host.ended; }));
+  EXPECT_EQ(host.fault, "configuring the guest: eth0 is missing");
+}
+
+}  // namespace
+}  // namespace mvm::agent

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `run`, `up` and `image pull` show while they work: the posture line and the progress line.
+#pragma once
+
+#include "cli/context.h"
+#include "cli/progress.h"
+#include "workflow/create.h"
+
+namespace mvm::cli {
+
+class CreateEvents final : public image::Progress {
+ public:
+  explicit CreateEvents(const Context& context) : context_(context), line_(context) {}
+
+  void update(std::string_view step, Bytes done, Bytes total) override {
+    if (done.count == 0 || step != step_) {
+      step_ = step;
+      line_.step(step_);
+    }
+    line_.update(done, total.count == 0 ? std::nullopt : std::optional<Bytes>(total));
+  }
+
+  workflow::CreateEvents get() {
+    return {*this, [this](const std::string& step) { line_.step(step), line_.update(); },
+            [this](const std::string& posture) { context_.note(posture); }};
+  }
+  void finish() { line_.finish(); }
+
+ private:
+  const Context& context_;
+  cli::Progress line_;
+  std::string step_;
+};
+
+}  // namespace mvm::cli

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// mvmctl.
+#include <unistd.h>
+
+#include "cli/dispatch.h"
+#include "cli/verbs.h"
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + (argc > 0 ? 1 : 0), argv + argc);
+  mvm::cli::Context context(mvm::cli::verbs(), STDOUT_FILENO, STDERR_FILENO);
+  return mvm::cli::dispatch(context, args);
+}

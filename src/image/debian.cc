@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
+#include "image/host_trees.h"
+#include "sys/io.h"
+#include "sys/process.h"
+
+namespace mvm::image {
+namespace {
+
+bool has_word(std::string_view line, std::string_view word) {
+  for (std::size_t at = line.find(word); at != std::string_view::npos;
+       at = line.find(word, at + 1)) {
+    const auto is_edge = [&](std::size_t i) {
+      return i >= line.size() || line[i] == ' ' || line[i] == '\t';
+    };
+    if ((at == 0 || is_edge(at - 1)) && is_edge(at + word.size())) return true;
+  }
+  return false;
+}
+
+// True when a file of apt sources, in either format, has the suite.
+bool mentions_suite(std::string_view text, std::string_view suite) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    at = end + 1;
+    if ((line.starts_with("deb ") || line.starts_with("deb\t") || line.starts_with("Suites:")) &&
+        has_word(line, suite)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// The host's own source files for the suite; none when the host follows another one.
+std::vector<std::string> host_sources(const std::string& suite) {
+  std::vector<std::string> files = {"/etc/apt/sources.list"};
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator("/etc/apt/sources.list.d", ec)) {
+    const std::string extension = entry.path().extension();
+    if (extension == ".list" || extension == ".sources") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::vector<std::string> out;
+  for (const std::string& file : files) {
+    const auto text = sys::read_file(file, mebibytes(1));
+    if (text.has_value() && mentions_suite(*text, suite)) out.push_back(file);
+  }
+  return out;
+}
+
+std::string last_complaint(std::string_view text) {
+  std::string last;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    at = end + 1;
+    const bool complaint = line.starts_with("E: ") || line.starts_with("Err:");
+    // mmdebstrap's own last line names only the command that failed; apt's says why.
+    if (complaint && (last.empty() || line.find("apt-get") == std::string_view::npos)) last = line;
+  }
+  return last.empty() ? "no message" : last;
+}
+
+Error failure(const Source& source, const sys::Output& output) {
+  const std::string why = last_complaint(output.err);
+  const std::string text = "making " + source.ref() + ": mmdebstrap: " + why;
+  const auto has = [&](const char* sign) { return output.err.find(sign) != std::string::npos; };
+  if (has("No space left"))
+    return Error(Errc::kNoSpace, text).with_hint("free some space, or set MVM_HOME");
+  if (has("Unable to locate package") || has("has no installation candidate")) {
+    return Error(Errc::kNotFound, text).with_hint("check the package names after ?include=");
+  }
+  if (has("does not have a Release file") || has("404")) {
+    return Error(Errc::kNotFound, text)
+        .with_hint("check the suite's name, for example debian:bookworm");
+  }
+  if (has("Could not resolve") || has("Could not connect") || has("Temporary failure")) {
+    return Error(Errc::kUnavailable, text)
+        .with_hint("check the network and the host's apt sources");
+  }
+  return Error(Errc::kIo, text);
+}
+
+}  // namespace
+
+Result<> write_debian_tar(const Source& source, const std::string& work_dir,
+                          const std::string& tar) {
+  const auto program = sys::find_program("mmdebstrap");
+  if (!program) {
+    return Error(Errc::kUnavailable,
+                 "making " + source.ref() + " needs mmdebstrap, which is not installed")
+        .with_hint("install it with: apt-get install mmdebstrap");
+  }
+  sys::Command command;
+  command.argv = {*program, "--variant=minbase", "--quiet", "--format=tar"};
+  if (!source.packages.empty()) {
+    std::string include = "--include=";
+    for (const std::string& package : source.packages)
+      include += (include.back() == '=' ? "" : ",") + package;
+    command.argv.push_back(include);
+  }
+  command.argv.insert(command.argv.end(), {source.suite, tar});
+  const std::vector<std::string> sources = host_sources(source.suite);
+  command.argv.insert(command.argv.end(), sources.begin(), sources.end());
+  // Its working tree stays below our directory, so that a killed pull is collected whole.
+  std::vector<std::string> environment = {"TMPDIR=" + work_dir};
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    if (!std::string_view(*entry).starts_with("TMPDIR=")) environment.emplace_back(*entry);
+  }
+  command.environment = std::move(environment);
+  const sys::Output output = MVM_TRY_CTX(sys::run(std::move(command)), "running mmdebstrap");
+  if (!output.status.ok()) return failure(source, output);
+  return {};
+}
+
+}  // namespace mvm::image

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "image/pull.h"
+
+#include <chrono>
+#include <filesystem>
+#include <future>
+
+#include "image/assemble.h"
+#include "image/fingerprint.h"
+#include "image/host_trees.h"
+#include "image/oci_layout.h"
+#include "image/source.h"
+#include "store/gc.h"
+#include "sys/files.h"
+#include "sys/io.h"
+#include "sys/process.h"
+#include "sys/sha256.h"
+
+namespace mvm::image {
+namespace {
+
+Result<Source> source_of(const PullRequest& request) {
+  Source source = MVM_TRY(parse_source(request.source));
+  if (source.path.empty()) return source;
+  std::error_code ec;
+  const std::string here = std::filesystem::current_path(ec).string();
+  if (ec) return Error::from_errno("reading the working directory", ec.value());
+  return absolute_source(std::move(source), here);
+}
+
+// "" when the source has no cheap mark: what is in the catalogue then stands.
+Result<std::string> fingerprint_of(const Source& source, spec::Arch arch) {
+  switch (source.kind) {
+    case SourceKind::kBusybox: {
+      const auto busybox = sys::find_program("busybox");
+      return busybox ? file_fingerprint(*busybox) : std::string();
+    }
+    case SourceKind::kDirectory:
+      return directory_fingerprint(source.path);
+    case SourceKind::kTar:
+    case SourceKind::kOciArchive:
+    case SourceKind::kDockerArchive:
+      return file_fingerprint(source.path);
+    case SourceKind::kOciLayout:
+      return oci_manifest_digest(source.path, source.tag, arch);
+    case SourceKind::kDebian:
+    case SourceKind::kRegistry:
+      return std::string();
+  }
+  return std::string();
+}
+
+std::int64_t now_ms() {
+  using std::chrono::system_clock;
+  return std::chrono::duration_cast<Millis>(system_clock::now().time_since_epoch()).count();
+}
+
+bool has_blob(const store::Layout& layout, const store::ImageRecord& record) {
+  return sys::path_exists(layout.blob_path(record.digest));
+}
+
+// The record for this source if it still holds.
+Result<std::optional<store::ImageRecord>> unchanged(const Source& source,
+                                                    const std::string& fingerprint,
+                                                    const PullRequest& request,
+                                                    const store::Layout& layout,
+                                                    const store::Catalog& catalog) {
+  auto record = MVM_TRY(catalog.lookup_image(source.ref(), request.arch));
+  const bool current = record && (fingerprint.empty() || record->source_digest == fingerprint);
+  if (!current || !has_blob(layout, *record)) record.reset();
+  return record;
+}
+
+// What is known of an image before it is assembled.
+struct Prepared {
+  AssemblePlan plan;
+  spec::ImageConfig config;
+  std::string source_digest;
+};
+
+Result<> use_oci_layout(const std::string& dir, const std::string& tag, const PullRequest& request,
+                        Prepared& prepared) {
+  OciImage image = MVM_TRY(read_oci_layout(dir, tag, request.arch));
+  prepared.plan.layers = std::move(image.layers);
+  prepared.config = std::move(image.config);
+  // A local archive keeps its own fingerprint; a registry or layout is marked by its manifest.
+  if (prepared.source_digest.empty()) prepared.source_digest = image.manifest_digest;
+  return {};
+}
+
+Result<> use_host_tree(const Source& source, const PullRequest& request, const std::string& work,
+                       Prepared& prepared) {
+  if (request.arch != host_arch()) {
+    return Error(Errc::kUnsupported, source.ref() +
+                                         " can only be made for this host's architecture, " +
+                                         std::string(store::arch_name(host_arch())))
+        .with_hint(
+            "for another architecture pull from a registry, as in docker.io/library/" +
+            std::string(source.kind == SourceKind::kDebian ? "debian:stable" : "busybox:latest"));
+  }
+  const std::string tar = work + "/source.tar";
+  if (source.kind == SourceKind::kDebian) {
+    MVM_TRY(write_debian_tar(source, work, tar));
+  } else {
+    MVM_TRY(write_busybox_tar(MVM_TRY(find_static_busybox()), tar));
+  }
+  prepared.plan.layers = {LayerFile{.path = tar, .digest = {}, .size = {}}};
+  prepared.config = host_tree_config();
+  return {};
+}
+
+// Brings what the source names onto this disk and says how to make the image from it.
+Result<Prepared> prepare(const Source& source, const PullRequest& request,
+                         const std::string& fingerprint, const std::string& work,
+                         Progress& progress) {
+  Prepared prepared;
+  prepared.plan.work_dir = work;
+  prepared.plan.output = work + "/image.erofs";
+  prepared.source_digest = fingerprint;
+  progress.update("fetch", {}, {});
+  switch (source.kind) {
+    case SourceKind::kBusybox:
+    case SourceKind::kDebian:
+      MVM_TRY(use_host_tree(source, request, work, prepared));
+      break;
+    case SourceKind::kDirectory:
+      prepared.plan.directory = source.path;
+      break;
+    case SourceKind::kTar:
+      prepared.plan.layers = {LayerFile{.path = source.path, .digest = {}, .size = {}}};
+      break;
+    case SourceKind::kOciLayout:
+      MVM_TRY(use_oci_layout(source.path, source.tag, request, prepared));
+      break;
+    case SourceKind::kOciArchive:
+    case SourceKind::kDockerArchive:
+    case SourceKind::kRegistry: {
+      const FetchOptions options{.arch = request.arch,
+                                 .creds = request.creds,
+                                 .authfile = request.authfile,
+                                 .cert_dir = request.cert_dir,
+                                 .tls_verify = request.tls_verify};
+      MVM_TRY(fetch_with_skopeo(source, options, work + "/layout", work));
+      MVM_TRY(use_oci_layout(work + "/layout", kFetchedTag, request, prepared));
+      break;
+    }
+  }
+  return prepared;
+}
+
+// The EROFS file is hashed while it is written to the disk; both read the same pages. The tree, no
+// longer needed, goes at the same time: thousands of files take as long to remove as the file to
+// hash.
+Result<std::string> digest_and_sync(const AssemblePlan& plan, Progress& progress) {
+  progress.update("digest", {}, {});
+  auto removed =
+      std::async(std::launch::async, [&] { return sys::remove_tree(plan.work_dir + "/tree"); });
+  auto synced = std::async(std::launch::async, [&] { return sys::sync_path(plan.output); });
+  auto digest = sys::sha256_file(plan.output);
+  MVM_TRY(synced.get());
+  MVM_TRY(removed.get());
+  return digest;
+}
+
+Result<store::ImageRecord> make_image(const Source& source, const PullRequest& request,
+                                      const std::string& fingerprint, const store::Layout& layout,
+                                      store::Catalog& catalog, Progress& progress) {
+  const sys::TempDir work = MVM_TRY(sys::TempDir::create(layout.images_tmp_dir(), "pull-"));
+  const Prepared prepared = MVM_TRY(prepare(source, request, fingerprint, work.path(), progress));
+  // A registry that still gives the same manifest: nothing to make again.
+  if (!request.force && source.kind == SourceKind::kRegistry) {
+    auto known = MVM_TRY(unchanged(source, prepared.source_digest, request, layout, catalog));
+    if (known) return std::move(*known);
+  }
+  MVM_TRY(assemble(prepared.plan, progress));
+  store::ImageRecord record;
+  record.digest = MVM_TRY(digest_and_sync(prepared.plan, progress));
+  record.ref = source.ref();
+  record.size = Bytes{std::filesystem::file_size(prepared.plan.output)};
+  record.arch = request.arch;
+  record.created_ms = now_ms();
+  record.source_digest = prepared.source_digest;
+  record.config = prepared.config;
+  MVM_TRY(store::publish_blob(layout, prepared.plan.output, record.digest));
+  MVM_TRY(catalog.put_image(record));
+  return record;
+}
+
+}  // namespace
+
+Result<store::ImageRecord> pull(const PullRequest& request, const store::Layout& layout,
+                                store::Catalog& catalog, Progress& progress) {
+  const Source source = MVM_TRY(source_of(request));
+  const std::string frame = "image " + source.ref();
+  // Before the source is read: a change during the pull then shows as a change afterwards.
+  const std::string fingerprint = MVM_TRY_CTX(fingerprint_of(source, request.arch), frame);
+  if (!request.force && !fingerprint.empty()) {
+    auto known = MVM_TRY(unchanged(source, fingerprint, request, layout, catalog));
+    if (known) return std::move(*known);
+  }
+  MVM_TRY_CTX(store::remove_stale_temporaries(layout), frame);
+  const sys::FileLock lock = MVM_TRY_CTX(store::lock_images_shared(layout), frame);
+  return MVM_TRY_CTX(make_image(source, request, fingerprint, layout, catalog, progress), frame);
+}
+
+Result<std::optional<store::ImageRecord>> find_cached(const PullRequest& request,
+                                                      const store::Layout& layout,
+                                                      const store::Catalog& catalog) {
+  const auto parsed = source_of(request);
+  if (parsed.has_value()) {
+    const std::string fingerprint =
+        MVM_TRY_CTX(fingerprint_of(*parsed, request.arch), "image " + parsed->ref());
+    auto record = MVM_TRY(unchanged(*parsed, fingerprint, request, layout, catalog));
+    if (record) return record;
+    return std::optional<store::ImageRecord>();
+  }
+  // Not a source: perhaps the digest of an image that is here.
+  auto found = catalog.find_image(request.source);
+  if (found.has_value() && found->arch == request.arch && has_blob(layout, *found)) {
+    return std::optional<store::ImageRecord>(std::move(*found));
+  }
+  if (!found.has_value() && found.error().code() == Errc::kInvalidArgument)
+    return std::move(found).error();
+  return parsed.error();
+}
+
+Result<store::ImageRecord> resolve(const PullRequest& request, const store::Layout& layout,
+                                   store::Catalog& catalog, Progress& progress) {
+  auto cached = MVM_TRY(find_cached(request, layout, catalog));
+  if (cached && !request.force) return std::move(*cached);
+  return pull(request, layout, catalog, progress);
+}
+
+}  // namespace mvm::image

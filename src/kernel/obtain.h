@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where kernels come from: Debian's cloud kernel package, or a file of the user.
+//
+// A package is downloaded and verified by apt, unpacked without being installed, indexed by depmod,
+// and published in the cache by one rename. Layout of the cache directory:
+//   current-ARCH.json        the kernel that obtain() answers with, read on the fast path
+//   (docs/formats/initramfs.md) PACKAGE_VERSION_ARCH/    kernel.json, vmlinux, config,
+//   lib/modules/REL files/DIGEST/            kernel.json of a --kernel file (and the vmlinux
+//   extracted from a bzImage) memo/, initramfs/, lock
+// Threads and processes: obtain, use_file and remove take the cache's lock when they change
+// something.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "kernel/kernel.h"
+
+namespace mvm::kernel {
+
+struct Progress {
+  std::string step;  // "downloading linux-image-6.1.0-56-cloud-amd64"
+  int percent = -1;  // of this step; -1: unknown
+};
+
+struct ObtainOptions {
+  std::function<void(const Progress&)> progress;
+  bool force = false;  // ask apt again even if a kernel is cached
+};
+
+// The default kernel for an architecture; from the cache in well under a millisecond when it was
+// fetched before. Errors: kUnavailable without apt, dpkg-deb or depmod; kNotFound when apt knows no
+// such package (run apt-get update); kIo for a failed download; kNoSpace; kCorrupt.
+Result<Kernel> obtain(const std::string& cache_dir, spec::Arch arch,
+                      const ObtainOptions& options = {});
+
+// The cached default kernel, or nothing; never downloads, never waits.
+std::optional<Kernel> find_cached(const std::string& cache_dir, spec::Arch arch);
+
+// A kernel file given by the user: an ELF vmlinux, a bzImage (unpacked into the cache once) or an
+// aarch64 Image. Its modules are those of the cached default kernel if the release is the same,
+// otherwise none. Errors: kNotFound; kCorrupt when it is no kernel; kUnsupported for the wrong
+// architecture or a missing PVH entry.
+Result<Kernel> use_file(const std::string& cache_dir, const std::string& path, spec::Arch wanted);
+
+// Every kernel in the cache, by package name. Damaged entries are left out.
+Result<std::vector<Kernel>> list(const std::string& cache_dir);
+
+// Removes one cached kernel by its release, package or (for files) digest. Errors: kNotFound.
+Result<> remove(const std::string& cache_dir, const std::string& name);
+
+}  // namespace mvm::kernel

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/statvfs.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "platform/collect.h"
+#include "platform/kvm_probe.h"
+#include "sys/io.h"
+#include "sys/process.h"
+
+namespace mvm::platform {
+namespace {
+
+struct Known {
+  const char* name;
+  const char* version_flag;
+  const char* needed_for;
+  const char* package;
+};
+
+constexpr std::array kEngines = {
+    Known{"firecracker", "--version", "backend firecracker", ""},
+    Known{"mvm-vmm", "--version", "backend mvm-vmm", ""},
+    Known{"qemu-system-x86_64", "--version", "backend qemu, x86_64 guests", "qemu-system-x86"},
+    Known{"qemu-system-aarch64", "--version", "backend qemu, aarch64 guests", "qemu-system-arm"},
+    Known{"krunvm", "--version", "backend libkrun", ""},
+    Known{"vfkit", "--version", "backend vfkit", ""},
+    Known{"docker", "--version", "backend docker", "docker.io"}};
+
+constexpr std::array kTools = {
+    Known{"mkfs.erofs", "--version", "building images", "erofs-utils"},
+    Known{"mke2fs", "-V", "scratch disks", "e2fsprogs"},
+    Known{"apt-get", "--version", "fetching the guest kernel", "apt"},
+    Known{"dpkg-deb", "--version", "unpacking the guest kernel", "dpkg"},
+    Known{"depmod", "--version", "indexing kernel modules", "kmod"},
+    Known{"skopeo", "--version", "pulling images from registries", "skopeo"},
+    Known{"mmdebstrap", "--version", "images of kind debian:SUITE", "mmdebstrap"},
+    Known{"nix", "--version", "images from Nix flakes", "nix-bin"}};
+
+std::string ask_version(const std::string& path, const char* flag) {
+  sys::Command command;
+  command.argv = {path, flag};
+  const auto output =
+      sys::run(std::move(command), {}, Deadline::after(Millis(2000), path), mebibytes(1));
+  return output ? parse_version(output->out + "\n" + output->err) : "";
+}
+
+std::vector<Program> find_programs(std::span<const Known> known) {
+  std::vector<Program> found;
+  for (const Known& k : known)
+    found.push_back({k.name, sys::find_program(k.name).value_or(""), "", k.needed_for, k.package});
+  return found;
+}
+
+void ask_versions(std::span<const Known> known, std::vector<Program>& programs) {
+  for (std::size_t i = 0; i < programs.size(); ++i) {
+    if (programs[i].found())
+      programs[i].version = ask_version(programs[i].path, known[i].version_flag);
+  }
+}
+
+// PRETTY_NAME of os-release(5), quotes removed.
+std::string pretty_name() {
+  const std::string text = "\n" + sys::read_file("/etc/os-release").value_or("");
+  const std::size_t at = text.find("\nPRETTY_NAME=");
+  if (at == std::string::npos) return "Linux";
+  std::string value = text.substr(at + 13, text.find('\n', at + 13) - at - 13);
+  std::erase(value, '"');
+  return value;
+}
+
+CgroupMode cgroup_mode() {
+  if (sys::path_exists("/sys/fs/cgroup/cgroup.controllers")) return CgroupMode::kV2;
+  const std::string mounts = sys::read_file("/proc/self/mounts").value_or("");
+  const bool v1 = mounts.find(" cgroup ") != std::string::npos;
+  const bool v2 = mounts.find(" cgroup2 ") != std::string::npos;
+  if (v1) return v2 ? CgroupMode::kHybrid : CgroupMode::kV1;
+  return v2 ? CgroupMode::kV2 : CgroupMode::kNone;
+}
+
+bool in_container() {
+  return sys::path_exists("/.dockerenv") || sys::path_exists("/run/.containerenv") ||
+         sys::read_file("/run/systemd/container").has_value();
+}
+
+// The nearest directory above that exists already.
+void measure_disk(HostFacts& facts) {
+  std::string path = facts.data_dir;
+  while (path.size() > 1 && !sys::path_exists(path))
+    path.resize(path.find_last_of('/') + (path.rfind('/') == 0));
+  struct statvfs st;
+  if (path.empty() || ::statvfs(path.c_str(), &st) != 0) return;
+  facts.disk_free = Bytes{st.f_bavail * st.f_frsize};
+  facts.disk_total = Bytes{st.f_blocks * st.f_frsize};
+}
+
+}  // namespace
+
+std::string parse_version(std::string_view text) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  for (std::size_t at = 0; at < text.size(); ++at) {
+    if (!digit(text[at]) || (at > 0 && text[at - 1] != ' ' && text[at - 1] != 'v')) continue;
+    const std::size_t end = std::min(text.find_first_not_of("0123456789.", at), text.size());
+    std::string_view word = text.substr(at, end - at);
+    while (word.ends_with('.')) word.remove_suffix(1);
+    if (word.find('.') != std::string_view::npos ||
+        (end == text.size() || text[end] == '\n' || text[end] == ' '))
+      return std::string(word);
+    at = end;
+  }
+  return {};
+}
+
+HostFacts collect_minimal(const CollectOptions& options) {
+  HostFacts facts;
+  facts.os = Os::kLinux;
+  utsname name{};
+  ::uname(&name);
+  facts.kernel_release = name.release;
+  facts.machine = name.machine;
+  // Source: the WSL2 kernel's release is "5.15.90.1-microsoft-standard-WSL2".
+  facts.is_wsl2 = facts.kernel_release.find("WSL2") != std::string::npos;
+  facts.kvm = probe_kvm_cached(options.cache_dir);
+  facts.engines = find_programs(kEngines);
+  facts.uid = ::geteuid();
+  facts.data_dir = options.data_dir;
+  return facts;
+}
+
+HostFacts collect_full(const CollectOptions& options) {
+  HostFacts facts = collect_minimal(options);
+  facts.os_name = pretty_name();
+  ask_versions(kEngines, facts.engines);
+  facts.tools = find_programs(kTools);
+  ask_versions(kTools, facts.tools);
+  measure_disk(facts);
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page_size = ::sysconf(_SC_PAGESIZE);
+  facts.memory = Bytes{static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_size)};
+  facts.cpus = static_cast<std::uint32_t>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN)));
+  facts.cgroup = cgroup_mode();
+  facts.in_container = in_container();
+  return facts;
+}
+
+}  // namespace mvm::platform

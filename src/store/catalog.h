@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// The catalogue: which images and machines exist. One SQLite file (WAL), opened per command.
+//
+// Several processes use it at once; a UNIQUE constraint decides who gets a name. A blob or a
+// machine directory without a record is garbage (see gc.h), so records are written after the files
+// they name. Format: docs/formats/store.md.  Threads: one Catalog per thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "core/units.h"
+#include "spec/image_config.h"
+#include "spec/vm_spec.h"
+#include "store/layout.h"
+
+namespace mvm::store {
+
+// A name for an image. Several refs can name one digest.
+struct ImageRecord {
+  std::string digest;  // SHA-256 of the EROFS file, 64 hex characters
+  std::string ref;     // normalised: "busybox", "debian:bookworm", "docker://reg/x:1"
+  Bytes size;          // of the EROFS file
+  spec::Arch arch = spec::Arch::kX86_64;
+  std::int64_t created_ms = 0;  // Units: ms since 1970, UTC
+  std::string source_digest;    // what it was made from: manifest digest or fingerprint, or ""
+  spec::ImageConfig config;
+};
+
+struct VmRecord {
+  std::string id;
+  std::string name;
+  std::string image_ref;
+  std::string image_digest;
+  std::string backend;
+  std::string isolation;
+  std::int64_t created_ms = 0;
+  std::string spec_json;  // opaque here
+  bool removed_when_done = false;
+};
+
+// "x86_64", "aarch64"
+std::string_view arch_name(spec::Arch arch);
+
+class Catalog {
+ public:
+  // Opens for writing, making the directory and the tables when missing.
+  // Errors: kPermission (read-only home), kUnsupported (made by a newer mvm; names both versions),
+  // kCorrupt, kNoSpace.
+  static Result<Catalog> open(const Layout& layout);
+  // Opens for reading and creates nothing: a missing database is an empty catalogue.
+  static Result<Catalog> open_read_only(const Layout& layout);
+
+  Catalog(Catalog&&) noexcept;
+  Catalog& operator=(Catalog&&) noexcept;
+  ~Catalog();
+
+  // Makes `record.ref` (for its arch) name `record.digest`, whatever it named before.
+  Result<> put_image(const ImageRecord& record);
+  // By exact ref, else by digest or a prefix of it of at least 4 characters.
+  // Errors: kNotFound; kInvalidArgument when the prefix fits several digests, naming them.
+  Result<ImageRecord> find_image(std::string_view ref_or_digest) const;
+  // By exact ref and arch; nothing when there is none.
+  Result<std::optional<ImageRecord>> lookup_image(std::string_view ref, spec::Arch arch) const;
+  // Newest first.
+  Result<std::vector<ImageRecord>> list_images() const;
+  // Errors: kNotFound. The file stays until gc.
+  Result<> remove_ref(std::string_view ref);
+  // Removes every ref of a digest. Errors: kNotFound; kBusy naming the machines that use it.
+  Result<> remove_image(std::string_view digest);
+  // True when a machine was made from it.
+  Result<bool> image_in_use(std::string_view digest) const;
+
+  // Errors: kAlreadyExists when the name or id is taken.
+  Result<> insert_vm(const VmRecord& record);
+  // By name, else by id or a prefix of it.
+  // Errors: kNotFound; kInvalidArgument when the prefix fits several, naming them.
+  Result<VmRecord> find_vm(std::string_view name_or_id) const;
+  // Oldest first.
+  Result<std::vector<VmRecord>> list_vms() const;
+  // Errors: kNotFound.
+  Result<> remove_vm(std::string_view id);
+
+ private:
+  struct State;
+  explicit Catalog(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace mvm::store

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <sys/stat.h>
+
+#include "store/catalog_state.h"
+#include "store/schema.h"
+#include "sys/io.h"
+
+namespace mvm::store {
+namespace {
+
+Result<std::int64_t> user_version(sqlite3* db) {
+  Statement statement = MVM_TRY(Statement::prepare(db, "PRAGMA user_version"));
+  if (!MVM_TRY(statement.step())) return sqlite_error(db, "reading the catalogue's version");
+  return statement.number(0);
+}
+
+Result<> check_version(std::int64_t version, const std::string& path) {
+  if (version <= kSchemaVersion) return {};
+  return Error(Errc::kUnsupported, path + " has schema version " + std::to_string(version) +
+                                       ", this mvmctl knows up to version " +
+                                       std::to_string(kSchemaVersion))
+      .with_hint("use the newer mvmctl that wrote it, or set MVM_HOME to another directory");
+}
+
+// Two processes may find an empty file at once: the transaction lets the second see the first one's
+// work.
+Result<> create_tables(sqlite3* db) {
+  MVM_TRY(execute(db, "PRAGMA journal_mode=WAL"));
+  MVM_TRY(execute(db, "BEGIN IMMEDIATE"));
+  const std::string script =
+      std::string(kSchema) + "PRAGMA user_version=" + std::to_string(kSchemaVersion) + "; COMMIT;";
+  return execute(db, script.c_str());
+}
+
+// WAL needs its shared-memory file even to read. Where that cannot be made (read-only home) the
+// file is read as it lies; records of a writer killed before its checkpoint are then not seen.
+Result<Database> open_immutable(const std::string& path) {
+  std::string uri = "file:";
+  for (const char c : path) {
+    if (c == '%' || c == '?' || c == '#') {
+      constexpr char kDigits[] = "0123456789abcdef";
+      uri += {'%', kDigits[(c >> 4) & 15], kDigits[c & 15]};
+    } else {
+      uri += c;
+    }
+  }
+  return open_database(uri + "?immutable=1", SQLITE_OPEN_READONLY | SQLITE_OPEN_URI);
+}
+
+}  // namespace
+
+Catalog::Catalog(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Catalog::Catalog(Catalog&&) noexcept = default;
+Catalog& Catalog::operator=(Catalog&&) noexcept = default;
+Catalog::~Catalog() = default;
+
+Result<Catalog> Catalog::open(const Layout& layout) {
+  const std::string path = layout.database_path();
+  MVM_TRY(sys::make_dirs(layout.data_dir));
+  auto state = std::make_unique<State>();
+  state->db = MVM_TRY(open_database(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
+  const std::int64_t version = MVM_TRY_CTX(user_version(state->db.get()), path);
+  MVM_TRY(check_version(version, path));
+  if (version < kSchemaVersion) MVM_TRY_CTX(create_tables(state->db.get()), path);
+  MVM_TRY_CTX(execute(state->db.get(), "PRAGMA synchronous=NORMAL"), path);
+  return Catalog(std::move(state));
+}
+
+Result<Catalog> Catalog::open_read_only(const Layout& layout) {
+  const std::string path = layout.database_path();
+  auto state = std::make_unique<State>();
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) return Error::from_errno("open " + path);
+    return Catalog(std::move(state));
+  }
+  state->db = MVM_TRY(open_database(path, SQLITE_OPEN_READONLY));
+  auto version = user_version(state->db.get());
+  if (!version.has_value() && version.error().code() == Errc::kPermission) {
+    state->db = MVM_TRY(open_immutable(path));
+    version = user_version(state->db.get());
+  }
+  if (!version.has_value()) return std::move(version).error().with_context(path);
+  MVM_TRY(check_version(*version, path));
+  if (*version == 0) state->db.reset();  // another process is about to make the tables
+  return Catalog(std::move(state));
+}
+
+}  // namespace mvm::store

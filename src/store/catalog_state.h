@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a Catalog holds; included only by the catalog_*.cc files of store/.
+#pragma once
+
+#include "store/catalog.h"
+#include "store/sqlite.h"
+
+namespace mvm::store {
+
+struct Catalog::State {
+  Database db;  // null: no database yet, opened for reading
+};
+
+// Ids and digests are lower-case hex, so a prefix that is not cannot match and is not searched for.
+inline bool is_hex(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+}  // namespace mvm::store

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tables of the catalogue. A change raises kSchemaVersion and adds a migration in
+// catalog_open.cc.
+#pragma once
+
+namespace mvm::store {
+
+inline constexpr int kSchemaVersion = 1;
+
+inline constexpr char kSchema[] = R"sql(
+CREATE TABLE IF NOT EXISTS images (
+  ref           TEXT    NOT NULL,
+  arch          TEXT    NOT NULL,
+  digest        TEXT    NOT NULL,
+  size_bytes    INTEGER NOT NULL,
+  created_ms    INTEGER NOT NULL,
+  source_digest TEXT    NOT NULL,
+  config_json   TEXT    NOT NULL,
+  PRIMARY KEY (ref, arch)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS images_by_digest ON images (digest);
+CREATE TABLE IF NOT EXISTS vms (
+  id                TEXT    NOT NULL PRIMARY KEY,
+  name              TEXT    NOT NULL UNIQUE,
+  image_ref         TEXT    NOT NULL,
+  image_digest      TEXT    NOT NULL,
+  backend           TEXT    NOT NULL,
+  isolation         TEXT    NOT NULL,
+  created_ms        INTEGER NOT NULL,
+  spec_json         TEXT    NOT NULL,
+  removed_when_done INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS vms_by_image ON vms (image_digest);
+)sql";
+
+}  // namespace mvm::store

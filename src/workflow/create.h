@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// From what the user asked for to a started machine: image, kernel, backend, disks, record, supervisor.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "image/progress.h"
+#include "image/pull.h"
+#include "spec/vm_spec.h"
+#include "store/layout.h"
+#include "sys/unique_fd.h"
+
+namespace mvm::workflow {
+
+struct CreateRequest {
+  image::PullRequest image;
+  std::string name;  // empty: one is made up
+  std::string hostname;
+  std::string backend = "auto";
+  spec::Isolation least_isolation = spec::Isolation::kEmulated;
+  spec::NetworkSpec network;
+  spec::LimitSpec limits;
+  spec::RestartPolicy restart;
+  bool ephemeral = false;  // writes go to guest memory instead of a disk
+  Bytes disk_size = gibibytes(8);
+  std::string kernel_file;  // empty: Debian's
+  std::string cmdline_extra;
+  bool remove_when_done = false;
+
+  // The process: laid over what the image says.
+  std::optional<std::string> entrypoint;  // "" removes the image's
+  std::vector<std::string> command;
+  std::vector<std::string> env;  // "NAME=VALUE", or "NAME" for the value of ours
+  std::string working_dir;
+  std::string user;
+  bool main_process = false;  // the supervisor runs it; otherwise it is only worked out for the caller
+  bool idle = false;          // no main process even if the image names one
+};
+
+struct Created {
+  spec::VmSpec vm;
+  spec::ProcessSpec process;  // what the image and the request make of a command; argv empty: nothing named
+  sys::UniqueFd connection;   // to the supervisor; closing it ends a machine that is removed when done
+};
+
+// Told before the machine starts, so that the user reads it first.
+struct CreateEvents {
+  image::Progress& progress;
+  std::function<void(const std::string& step)> on_step;       // other work that may take a second
+  std::function<void(const std::string& line)> on_posture;    // backend, tier, what that means
+};
+
+// Errors: every cause by which a machine cannot be made; then nothing is left behind.
+Result<Created> create(const store::Layout& layout, const CreateRequest& request, const CreateEvents& events);
+
+// Removes the record of a machine whose supervisor has removed the rest. Fine when it is gone already.
+Result<> forget(const store::Layout& layout, const std::string& id);
+
+// What runs in the machine. Pure.
+spec::ProcessSpec process_for(const CreateRequest& request, const spec::ImageConfig& image,
+                              const std::function<std::optional<std::string>(const std::string&)>& host_env);
+
+// Errors: kInvalidArgument unless it is 1 to 63 of a-z A-Z 0-9 . _ - and begins with a letter or digit.
+Result<> check_name(const std::string& name);
+
+}  // namespace mvm::workflow

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where mvm's own helper programs are: beside the running mvmctl, in ../libexec/mvm.
+#pragma once
+
+#include <string>
+
+#include "core/result.h"
+
+namespace mvm::workflow {
+
+struct Programs {
+  std::string supervisor;
+  std::string agent;
+};
+
+// Errors: kNotFound naming the missing program: the installation is incomplete.
+Result<Programs> find_programs();
+
+}  // namespace mvm::workflow
