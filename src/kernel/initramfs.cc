@@ -39,7 +39,7 @@ const std::array<Group, 2>& groups() {
 // Everything that decides the bytes of the archive. Raise the number when anything in this file
 // changes them.
 std::string cache_key(const Kernel& kernel, const std::string& agent_digest) {
-  std::string text = "mvm-initramfs 1\n" + kernel.digest + "\n" + agent_digest + "\n" +
+  std::string text = "mvm-initramfs 2\n" + kernel.digest + "\n" + agent_digest + "\n" +
                      kernel.release + "\n" + kernel.package + "\n" + kernel.modules_dir + "\n";
   for (const Group& group : groups()) {
     for (const std::string& module : group.modules)
@@ -48,13 +48,28 @@ std::string cache_key(const Kernel& kernel, const std::string& agent_digest) {
   return sys::sha256_hex(text);
 }
 
+// Checking a module's signature costs the guest an RSA operation of several milliseconds and protects
+// nothing: apt has verified the package, and the archive is the guest's own pid 1. Source:
+// include/linux/module_signature.h: payload, signature, 12 bytes of which the last four are the
+// signature's length (big-endian), magic.
+void cut_signature(std::string& module) {
+  constexpr std::string_view kMagic = "~Module signature appended~\n";
+  constexpr std::size_t kInfoSize = 12;
+  if (!module.ends_with(kMagic) || module.size() < kMagic.size() + kInfoSize) return;
+  const std::size_t info_end = module.size() - kMagic.size();
+  std::size_t length = 0;
+  for (std::size_t i = info_end - 4; i < info_end; ++i)
+    length = length << 8 | static_cast<unsigned char>(module[i]);
+  if (length <= info_end - kInfoSize) module.resize(info_end - kInfoSize - length);
+}
+
 // Debian 13 ships modules as .ko.xz; unpacked here, so that the agent needs no decompressor.
-// Signatures stay.
 Result<std::string> read_module(const std::string& path) {
   std::string bytes = MVM_TRY(sys::read_file(path, Bytes{kMaxModule}));
   if (!path.ends_with(".ko")) bytes = MVM_TRY_CTX(decompress(bytes, kMaxModule), path);
   if (detect_format(bytes) != ImageFormat::kElf)
     return Error(Errc::kCorrupt, path + " is no kernel module");
+  cut_signature(bytes);
   return bytes;
 }
 

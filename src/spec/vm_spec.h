@@ -68,6 +68,7 @@ struct VmSpec {
   std::string backend;          // "qemu", "fake": already selected
   std::string accelerator;      // "kvm" or "tcg" where the backend has a choice
   Isolation isolation = Isolation::kEmulated;
+  std::uint32_t tsc_khz = 0;    // of the host's counter, which an emulated x86 guest reads; 0: unknown
   std::string kernel_path;
   std::string initramfs_path;
   std::string cmdline_extra;

@@ -169,7 +169,7 @@ std::string to_json(const VmSpec& vm) {
   json out = {{"schema", kVmSpecSchema}, {"arch", to_string(vm.arch)}, {"isolation", to_string(vm.isolation)},
               {"network", network_json(vm.network)}, {"limits", limits_json(vm.limits)},
               {"restart", {{"on_failure", vm.restart.on_failure}, {"max_restarts", vm.restart.max_restarts}}},
-              {"remove_when_done", vm.remove_when_done}};
+              {"remove_when_done", vm.remove_when_done}, {"tsc_khz", vm.tsc_khz}};
   VmSpec copy = vm;
   visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
   out["exec_defaults"] = process_json(vm.exec_defaults);
@@ -194,6 +194,7 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   in.read("arch", arch);
   in.read("isolation", isolation);
   in.read("remove_when_done", vm.remove_when_done);
+  in.read("tsc_khz", vm.tsc_khz);
   read_network(in.object("network"), &bad, vm.network);
   read_limits(in.object("limits"), &bad, vm.limits);
   if (const json* restart = in.object("restart")) {

@@ -43,6 +43,8 @@ Result<> supervise(sys::UniqueFd founder) {
     done = supervisor.run(std::move(founder));
     if (!done) log::error(done.error().text());
     remove_traces(vm);
+    // Before the connections end: whoever waited for that may take the lock at once.
+    ::close(supervisor::kLockFd);
   }
   log::init(2, log::Level::kInfo, "");
   return done;

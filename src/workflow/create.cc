@@ -13,6 +13,7 @@
 #include "kernel/obtain.h"
 #include "platform/collect.h"
 #include "platform/select.h"
+#include "platform/tsc.h"
 #include "spec/vm_spec_json.h"
 #include "store/catalog.h"
 #include "supervisor/launch.h"
@@ -128,6 +129,7 @@ Created describe(const store::Layout& layout, const CreateRequest& request, cons
   vm.backend = parts.choice.selection.backend;
   vm.accelerator = parts.choice.selection.accelerator;
   vm.isolation = parts.choice.selection.isolation;
+  if (vm.accelerator == "tcg") vm.tsc_khz = platform::tsc_khz_cached(layout.cache_dir);
   vm.engine_program = vm.backend == "fake" ? parts.programs.agent : parts.choice.engine;
   vm.kernel_path = parts.kernel.vmlinux_path;
   vm.initramfs_path = parts.initramfs;

@@ -85,6 +85,35 @@ Result<> mount_disk(const std::string& serial, const char* what, const char* tar
   return {};
 }
 
+// The kernel mounts an image whose end is missing and fails much later, file by file.
+// Source: the kernel's fs/erofs/erofs_fs.h, struct erofs_super_block.
+Result<> check_image_size(const std::string& disk) {
+  constexpr off_t kSuperBlock = 1024;
+  constexpr std::uint32_t kMagic = 0xe0f5e1e2;
+  struct {
+    std::uint32_t magic, checksum, features;
+    std::uint8_t block_bits, slots;
+    std::uint16_t root;
+    std::uint64_t inodes, time;
+    std::uint32_t time_ns, blocks;
+  } super{};
+  const sys::UniqueFd file = MVM_TRY(sys::open_file(disk, O_RDONLY));
+  std::uint64_t size = 0;
+  if (::ioctl(file.get(), BLKGETSIZE64, &size) != 0) return Error::from_errno("size of " + disk);
+  const ssize_t got = ::pread(file.get(), &super, sizeof super, kSuperBlock);
+  // What is no EROFS at all the kernel tells better.
+  if (got != static_cast<ssize_t>(sizeof super) || super.magic != kMagic || super.block_bits > 16) return {};
+  const std::uint64_t needed = std::uint64_t{super.blocks} << super.block_bits;
+  if (size >= needed) return {};
+  return Error(Errc::kCorrupt, "mounting image " + disk + " as erofs: it is cut off after " + std::to_string(size) + " of " +
+                                   std::to_string(needed) + " bytes");
+}
+
+Result<> mount_image() {
+  MVM_TRY(check_image_size(MVM_TRY_CTX(find_disk("/sys/block", "mvm-root"), "mounting image")));
+  return mount_disk("mvm-root", "image", "/lower", "erofs", MS_RDONLY);
+}
+
 Result<> mount_scratch(bool disk) {
   if (disk) {
     MVM_TRY(mount_disk("mvm-scratch", "scratch disk", "/scratch", "ext4", MS_NOATIME));
@@ -123,7 +152,7 @@ Result<> mount_early() {
 
 Result<RootMounts> mount_root(bool scratch_disk) {
   for (const char* dir : {"/lower", "/scratch", "/newroot"}) ::mkdir(dir, 0755);
-  MVM_TRY(mount_disk("mvm-root", "image", "/lower", "erofs", MS_RDONLY));
+  MVM_TRY(mount_image());
   MVM_TRY(mount_scratch(scratch_disk));
   auto overlay = mount_at("overlay", "/newroot", "overlay", 0, kOverlayOptions);
   if (!overlay) return explain(overlay.error(), "mounting the overlay of image and scratch");
