@@ -18,7 +18,8 @@ if(MVM_SANITIZE)
   target_link_options(mvm_options INTERFACE -fsanitize=address,undefined)
 endif()
 if(MVM_BUILD_FUZZERS)
-  target_compile_options(mvm_options INTERFACE -fsanitize=fuzzer-no-link)
+  target_compile_options(mvm_options INTERFACE -fsanitize=fuzzer-no-link
+    -fsanitize-ignorelist=${CMAKE_SOURCE_DIR}/tests/fuzz/ubsan-ignore.txt)
 endif()
 
 # Everything that runs under the label `unit`, so that the sanitizer build need not build the rest.

@@ -37,10 +37,6 @@ Result<> Client::on_frame(const wire::Frame& frame) {
     case FrameType::kState:
       state_ = MVM_TRY(wire::decode_vm_state(frame.payload));
       return {};
-    case FrameType::kError: {
-      const wire::Closed closed = MVM_TRY(wire::decode_closed(frame.payload));
-      return Error(Errc::kGuestFault, closed.message);
-    }
     default:
       return Error(Errc::kGuestFault, "supervisor protocol: unexpected frame");
   }

@@ -115,8 +115,10 @@ void write_member(archive* disk, archive* tar, archive_entry* entry) {
 }
 
 void rebase(archive_entry* entry, const UnpackRequest& request) {
-  const auto name = rebase_member(archive_entry_pathname(entry), request.rename_to);
-  if (!name) fail(std::string("refused a member of the guest's stream: ") + archive_entry_pathname(entry));
+  const char* member = archive_entry_pathname(entry);
+  if (member == nullptr) fail("refused a member of the guest's stream without a name");
+  const auto name = rebase_member(member, request.rename_to);
+  if (!name) fail(std::string("refused a member of the guest's stream: ") + member);
   archive_entry_copy_pathname(entry, name->c_str());
   if (const char* link = archive_entry_hardlink(entry)) {
     const auto target = rebase_member(link, request.rename_to);
@@ -144,7 +146,7 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
     any = true;
     const auto type = archive_entry_filetype(entry);
     if (archive_entry_hardlink(entry) == nullptr && type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK) {
-      (void)sys::write_full(2, std::string("skipped a special file: ") + archive_entry_pathname(entry) + "\n");
+      (void)sys::write_full(2, "skipped a special file of the guest's stream\n");
       continue;
     }
     rebase(entry, request);

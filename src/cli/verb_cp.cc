@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl cp` and `mvmctl diff`: files in and out, and what has changed.
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/session_verbs.h"
 #include "cli/verbs.h"
@@ -62,7 +63,7 @@ Result<int> diff(Context& context, const std::string& name) {
   while (const auto entry = MVM_TRY(wire::take_diff_entry(records))) {
     const std::string kind(1, static_cast<char>(entry->kind));
     changes.add(Json::object().set("kind", kind).set("path", entry->path));
-    text += kind + " " + entry->path + "\n";
+    text += kind + " " + printable(entry->path) + "\n";
   }
   if (context.json) context.print_json(1, Json::object().set("changes", changes));
   else context.print(text);

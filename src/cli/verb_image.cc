@@ -9,6 +9,7 @@
 #include "store/catalog.h"
 #include "store/gc.h"
 #include "sys/io.h"
+#include "workflow/machines.h"
 
 namespace mvm::cli {
 namespace {
@@ -196,7 +197,14 @@ CommandSpec make_cache_command() {
   prune_spec.summary = "remove what can be rebuilt: kernels, initramfs, scratch templates, orphaned files";
   prune_spec.options = {{.names = "-a,--all", .help = "also images that no machine uses", .target = &o->unused_images},
                         {.names = "--dry-run", .help = "only say what would be freed", .target = &o->dry_run}};
-  prune_spec.run = [o](Context& context) { return prune(context, *o); };
+  prune_spec.run = [o](Context& context) -> Result<int> {
+    // A machine with a restart policy boots its kernel again.
+    for (const workflow::Machine& machine : MVM_TRY(workflow::list_machines(MVM_TRY(store::Layout::from_environment())))) {
+      if (machine.alive) o->caches = false;
+    }
+    if (!o->caches) context.note("mvmctl: machines are running; their kernels were left alone");
+    return prune(context, *o);
+  };
   spec.subcommands.push_back(prune_spec);
   return spec;
 }

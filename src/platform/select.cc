@@ -34,7 +34,7 @@ constexpr std::array kCandidates = {
     Candidate{"docker", "", Isolation::kContainer, Os::kLinux, false, "docker", false},
     // In-process test double: it claims what QEMU's emulation claims, so that tests pass through
     // the same checks.
-    Candidate{"fake", "", Isolation::kEmulated, Os::kLinux, false, "", false}};
+    Candidate{"fake", "", Isolation::kContainer, Os::kLinux, false, "", false}};
 
 constexpr std::array<std::string_view, 7> kNames = {"firecracker", "mvm-vmm", "qemu", "libkrun",
                                                     "vfkit",       "docker",  "fake"};
@@ -192,7 +192,7 @@ std::string posture_line(const std::string& backend, const std::string& accelera
       meaning = "shares the host kernel, no microVM boundary; do not use it for untrusted code";
       break;
   }
-  if (backend == "fake") meaning = "a test double, no guest runs";
+  if (backend == "fake") meaning = "an ordinary process of this host without any boundary, for tests";
   return "mvm: backend " + backend + (accelerator.empty() ? "" : " (" + accelerator + ")") +
          ", isolation " + std::string(isolation_name(isolation)) + ": " + meaning;
 }

@@ -143,8 +143,12 @@ TEST(Select, DockerByNameIsStillHeldToTheMinimum) {
 }
 
 TEST(Select, FakeIsTakenByNameOnly) {
-  EXPECT_EQ(choice(with_engines(linux_host(KvmState::kAbsent), {}), kNow, by_name("fake")),
-            "fake//emulated");
+  SelectionRequest request = by_name("fake");
+  EXPECT_THAT(choice(with_engines(linux_host(KvmState::kAbsent), {}), kNow, request),
+              HasSubstr("container"));
+  request.minimum = Isolation::kContainer;
+  EXPECT_EQ(choice(with_engines(linux_host(KvmState::kAbsent), {}), kNow, request),
+            "fake//container");
   EXPECT_THAT(choice(linux_host(KvmState::kAbsent), {"fake"}, {}),
               HasSubstr("no backend gives isolation"));
 }

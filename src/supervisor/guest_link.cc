@@ -48,7 +48,7 @@ Result<> GuestLink::on_frame(const wire::Frame& frame) {
   if (frame.type == FrameType::kHello && !greeted_) {
     const wire::Hello hello = MVM_TRY(wire::decode_hello(frame.payload));
     greeted_ = true;
-    log::info("guest agent: " + hello.software + ", " + hello.system);
+    log::info("guest agent: " + guest_text(std::as_bytes(std::span(hello.software))) + ", " + guest_text(std::as_bytes(std::span(hello.system))));
     return {};
   }
   if (!greeted_) return Error(Errc::kGuestFault, "guest agent did not begin with hello");

@@ -8,6 +8,17 @@ namespace mvm::supervisor {
 using wire::Frame;
 using wire::FrameType;
 
+namespace {
+
+// Credit is returned for what was sent, so a window never grows beyond its first size; a peer that grants without
+// end and then stops reading would otherwise make us hold all that the other one sends.
+bool grant(std::uint64_t& window, std::uint32_t bytes) {
+  window += bytes;
+  return window <= wire::kInitialWindow;
+}
+
+}  // namespace
+
 Router::PeerId Router::add_peer(Send deliver) {
   const PeerId id = next_peer_++;
   peers_.emplace(id, std::move(deliver));
@@ -55,7 +66,8 @@ Result<> Router::from_peer(PeerId peer, const Frame& frame) {
       route.to_guest_window -= frame.payload.size();
       break;
     case FrameType::kCredit:
-      route.to_peer_window[frame.channel] += MVM_TRY(wire::decode_u32(frame.payload));
+      if (!grant(route.to_peer_window[frame.channel], MVM_TRY(wire::decode_u32(frame.payload))))
+        return Error(Errc::kInvalidArgument, "client granted more than it was sent");
       break;
     case FrameType::kEof:
     case FrameType::kSignal:
@@ -85,7 +97,8 @@ Result<> Router::from_guest(const Frame& frame) {
       route.to_peer_window[frame.channel] -= frame.payload.size();
       break;
     case FrameType::kCredit:
-      route.to_guest_window += MVM_TRY(wire::decode_u32(frame.payload));
+      if (frame.channel != wire::kStdin || !grant(route.to_guest_window, MVM_TRY(wire::decode_u32(frame.payload))))
+        return Error(Errc::kGuestFault, "guest agent granted more than it was sent");
       break;
     case FrameType::kStarted:
     case FrameType::kEof:

@@ -27,7 +27,6 @@ enum class FrameType : std::uint8_t {
   kHalted = 8,     // guest → host: file systems are synced and read-only; stop the engine
   kState = 9,      // supervisor → client: VmState
   kStop = 10,      // client → supervisor: Stop
-  kError = 11,     // supervisor → client: a control request failed; payload: Closed
   // Streams, any other number; opened by the host side.
   kOpen = 16,      // host → guest: Open
   kStarted = 17,   // guest → host: the process runs; payload: u32 pid

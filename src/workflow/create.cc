@@ -21,6 +21,8 @@
 #include "sys/io.h"
 #include "sys/random.h"
 #include "sys/socket.h"
+#include "store/gc.h"
+#include "workflow/machines.h"
 #include "workflow/programs.h"
 #include "workflow/scratch.h"
 
@@ -208,6 +210,8 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
   MVM_TRY(check_limits(request.limits));
   MVM_TRY(check_ports(request.network));
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
+  // Until the record names it, nobody may take the image's file away.
+  const sys::FileLock images = MVM_TRY(store::lock_images_shared(layout));
   const Parts parts = MVM_TRY(gather(layout, catalog, request, events));
   Created out = describe(layout, request, parts);
   const spec::VmSpec& vm = out.vm;
@@ -217,6 +221,11 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
   sys::ScopeGuard no_run_dir([&] { (void)sys::remove_tree(vm.run_dir); });
   const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(vm.run_dir + "/lock"));
   auto inserted = catalog.insert_vm(record_of(vm));
+  if (!inserted && inserted.error().code() == Errc::kAlreadyExists) {
+    // The name may be that of a `run` that was killed; looking at the machines removes those.
+    MVM_TRY(list_machines(layout));
+    inserted = catalog.insert_vm(record_of(vm));
+  }
   if (!inserted && inserted.error().code() == Errc::kAlreadyExists)
     return Error(Errc::kAlreadyExists, "machine '" + vm.name + "' exists already")
         .with_hint("choose another --name, or remove it with mvmctl rm " + vm.name);
