@@ -21,6 +21,7 @@ class Forwarder::Relay {
   Relay(Client& client, sys::UniqueFd socket, std::function<void(Relay*)> on_end)
       : loop_(client.loop()), socket_(std::move(socket)), on_end_(std::move(on_end)) {}
   ~Relay() {
+    if (end_timer_ != 0) loop_.cancel(end_timer_);
     if (stream_) stream_->abandon();
     if (interest_ != kNotWatched) loop_.remove(socket_.get());
   }
@@ -76,7 +77,7 @@ class Forwarder::Relay {
     if (socket_broken_) stream_->cancel();
     if (closed_ && pending_.empty()) {
       // Not here: we are inside a callback of our own stream.
-      loop_.after(Millis(0), [this] { on_end_(this); });
+      end_timer_ = loop_.after(Millis(0), [this] { on_end_(this); });
       closed_ = false;
       return;
     }
@@ -119,6 +120,7 @@ class Forwarder::Relay {
   std::shared_ptr<Stream> stream_;
   std::vector<std::byte> pending_;  // at most one window: credit is returned as it is written
   std::uint32_t interest_ = kNotWatched;
+  sys::EventLoop::TimerId end_timer_ = 0;
   bool host_done_ = false;
   bool guest_done_ = false;
   bool closed_ = false;

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "sys/files.h"
 #include "sys/io.h"
@@ -46,6 +47,7 @@ class Session {
       MVM_TRY(loop_.run_once(deadline));
     }
     if (failure_) return *failure_;
+    if (output_broken_) return wire::Closed{wire::Outcome::kSignalled, SIGPIPE, ""};
     if (!client_.connected() && closed_->outcome == wire::Outcome::kCancelled)
       return Error(Errc::kGuestFault, closed_->message);
     return *closed_;
@@ -62,9 +64,10 @@ class Session {
   }
 
   void write_out(std::uint8_t channel, std::span<const std::byte> bytes) {
-    if (channel == wire::kStderr && io_.error_text != nullptr) {
-      const std::size_t room = kErrorText - std::min(kErrorText, io_.error_text->size());
-      io_.error_text->append(reinterpret_cast<const char*>(bytes.data()), std::min(room, bytes.size()));
+    if (std::string* text = channel == wire::kStderr ? io_.error_text : io_.output_text) {
+      const std::size_t room = kMostText - std::min(kMostText, text->size());
+      text->append(reinterpret_cast<const char*>(bytes.data()), std::min(room, bytes.size()));
+      moved(bytes.size());
       return stream_->consumed(channel, bytes.size());
     }
     const int fd = channel == wire::kStderr ? io_.errors : io_.output;
@@ -172,13 +175,15 @@ Result<std::string> collect(Client& client, const wire::Open& request, Bytes lim
   std::string words;
   std::optional<wire::Closed> closed;
   std::shared_ptr<Stream> stream;
+  bool over = false;
   StreamHandlers handlers;
   handlers.on_data = [&](std::uint8_t channel, std::span<const std::byte> bytes) {
     std::string& into = channel == wire::kStderr ? words : out;
-    if (into.size() + bytes.size() <= limit.count)
+    if (!over && into.size() + bytes.size() <= limit.count) {
       into.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    else
+    } else if (!std::exchange(over, true)) {
       stream->cancel();
+    }
     stream->consumed(channel, bytes.size());
   };
   handlers.on_closed = [&](const wire::Closed& c) { closed = c; };
@@ -187,6 +192,7 @@ Result<std::string> collect(Client& client, const wire::Open& request, Bytes lim
   stream->send_eof();
   const Deadline never = Deadline::none();
   while (!closed) MVM_TRY(client.loop().run_once(never));
+  if (over) return Error(Errc::kLimit, "the guest's answer is larger than " + format_size(limit));
   if (closed->outcome == wire::Outcome::kExited && closed->code == 0) return out;
   return closed_error(*closed, words);
 }

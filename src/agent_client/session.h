@@ -16,9 +16,11 @@ struct SessionIo {
   int input = -1;   // -1: the guest's process gets an empty stdin
   int output = -1;  // -1: dropped
   int errors = -1;
-  std::string* error_text = nullptr;  // instead of `errors`: collected here, at most kErrorText bytes
+  // Instead of `output` and `errors`: collected here; what lies beyond kMostText bytes is dropped.
+  std::string* output_text = nullptr;
+  std::string* error_text = nullptr;
 };
-constexpr std::size_t kErrorText = 64 * 1024;
+constexpr std::size_t kMostText = 16 * 1024 * 1024;
 
 struct SessionOptions {
   bool raw_terminal = false;     // put `input` into raw mode and follow its window size
@@ -29,7 +31,8 @@ struct SessionOptions {
   std::function<void(std::uint64_t bytes)> on_progress;  // bytes moved so far, either way
 };
 
-// Runs the request to its end, pumping bytes. Output that cannot be written (EPIPE) cancels the stream.
+// Runs the request to its end, pumping bytes. When the reader of our output goes away the stream is cancelled and
+// the result is that of a process ended by SIGPIPE.
 // Errors: those of the connection; how the process ended is the result.
 Result<wire::Closed> run_session(Client& client, const wire::Open& request, const SessionIo& io,
                                  const SessionOptions& options = {});

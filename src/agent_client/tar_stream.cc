@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "sys/io.h"
 
@@ -138,6 +139,7 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
   check(tar.get(), archive_read_open_fd(tar.get(), 0, kBlock), "opening the stream");
   if (::chdir(request.directory.c_str()) != 0) fail(Error::from_errno(request.directory).text());
   bool any = false;
+  bool skipped = false;
   for (;;) {
     archive_entry* entry = nullptr;
     const int rc = archive_read_next_header(tar.get(), &entry);
@@ -146,7 +148,8 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
     any = true;
     const auto type = archive_entry_filetype(entry);
     if (archive_entry_hardlink(entry) == nullptr && type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK) {
-      (void)sys::write_full(2, "skipped a special file of the guest's stream\n");
+      // Once: nobody reads this before the end, and the guest decides how many there are.
+      if (!std::exchange(skipped, true)) (void)sys::write_full(2, "skipped special files of the guest's stream\n");
       continue;
     }
     rebase(entry, request);

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "cli/exit.h"
@@ -44,6 +45,16 @@ Result<int> exit_code_of(Context& context, const wire::Closed& closed, const std
     case wire::Outcome::kCancelled: return kExitInterrupted;
   }
   return kExitMvmFailed;
+}
+
+void Captured::collect_into(SessionSetup& setup) {
+  setup.io.output_text = &out;
+  setup.io.error_text = &err;
+}
+
+Json Captured::json() const {
+  const bool truncated = std::max(out.size(), err.size()) >= agent_client::kMostText;
+  return Json::object().set("stdout", out).set("stderr", err).set("truncated", truncated);
 }
 
 void add_terminal_options(CommandSpec& spec, TerminalFlags& flags) {

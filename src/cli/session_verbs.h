@@ -41,6 +41,15 @@ struct SessionSetup {
 };
 Result<SessionSetup> session_setup(const TerminalFlags& flags, wire::ExecRequest& exec);
 
+// With --json stdout holds one document, so the command's output goes into it.
+struct Captured {
+  std::string out;
+  std::string err;
+  void collect_into(SessionSetup& setup);
+  // {"stdout", "stderr", "truncated"}
+  Json json() const;
+};
+
 void add_terminal_options(CommandSpec& spec, TerminalFlags& flags);
 
 // How much longer than its own timeout a guest's process is waited for.

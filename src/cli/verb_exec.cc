@@ -44,11 +44,13 @@ Result<int> exec(Context& context, const Options& o, TerminalFlags flags) {
   Attached vm = MVM_TRY(attach(layout, o.vm));
   wire::Open open = MVM_TRY(open_request(vm.machine, o));
   SessionSetup setup = MVM_TRY(session_setup(flags, open.exec));
+  Captured captured;
+  if (context.json) captured.collect_into(setup);
   if (o.timeout) setup.options.give_up = *o.timeout + kTimeoutGrace;
   auto closed = agent_client::run_session(*vm.client, open, setup.io, setup.options);
   if (!closed) return std::move(closed).error();
   const int code = MVM_TRY(exit_code_of(context, *closed, open.exec.argv));
-  if (context.json) context.print_json(1, Json::object().set("name", vm.machine.record.name).set("exit_code", code));
+  if (context.json) context.print_json(1, captured.json().set("name", vm.machine.record.name).set("exit_code", code));
   return code;
 }
 

@@ -36,13 +36,15 @@ Result<> dispose(const store::Layout& layout, agent_client::Client& client, cons
   return workflow::forget(layout, id);
 }
 
-Result<int> run_command(Context& context, const Options& o, agent_client::Client& client, const workflow::Created& created) {
+Result<int> run_command(Context& context, const Options& o, agent_client::Client& client, const workflow::Created& created,
+                        Captured& captured) {
   MVM_TRY_CTX(client.wait_ready(Deadline::none()), "machine '" + created.vm.name + "'");
   wire::Open open = open_request(created, o);
   // Without -i a redirected stdin is still the command's: `echo x | mvmctl run -- cat` works as in a shell.
   TerminalFlags flags = o.terminal;
   if (!flags.tty && ::isatty(STDIN_FILENO) == 0) flags.interactive = true;
   SessionSetup setup = MVM_TRY(session_setup(flags, open.exec));
+  if (context.json) captured.collect_into(setup);
   if (o.timeout) setup.options.give_up = *o.timeout + kTimeoutGrace;
   auto closed = agent_client::run_session(client, open, setup.io, setup.options);
   if (!closed && closed.error().code() == Errc::kTimeout) return kExitTimeout;
@@ -60,14 +62,15 @@ Result<int> run(Context& context, const Options& o) {
   if (created.process.argv.empty()) created.process.argv = {"/bin/sh"};
   sys::EventLoop loop = MVM_TRY(sys::EventLoop::create());
   auto client = MVM_TRY(agent_client::Client::attach(loop, std::move(created.connection)));
-  auto code = run_command(context, o, *client, created);
+  Captured captured;
+  auto code = run_command(context, o, *client, created, captured);
   auto disposed = dispose(layout, *client, created.vm.id);
   // A boot that took too long is a failure of ours, not a timeout of the command.
   if (!code && code.error().code() == Errc::kTimeout) return std::move(code).error().with_code(Errc::kGuestFault);
   if (!code) return std::move(code).error();
   MVM_TRY(std::move(disposed));
   if (context.json) {
-    context.print_json(1, Json::object().set("name", created.vm.name).set("exit_code", *code)
+    context.print_json(1, captured.json().set("name", created.vm.name).set("exit_code", *code)
                               .set("backend", created.vm.backend).set("accelerator", created.vm.accelerator)
                               .set("isolation", spec::to_string(created.vm.isolation)).set("image_digest", created.vm.image_digest));
   }

@@ -75,6 +75,7 @@ void read_network(const json* object, std::string* bad, NetworkSpec& network) {
   Fields in(*object, bad);
   std::string mode;
   in.read("mode", mode);
+  if (mode != "none" && mode != "user") in.fail("mode");
   network.mode = mode == "none" ? NetworkMode::kNone : NetworkMode::kUser;
   const auto forwards = object->find("forwards");
   if (forwards == object->end() || !forwards->is_array()) return in.fail("forwards");
@@ -87,6 +88,7 @@ void read_network(const json* object, std::string* bad, NetworkSpec& network) {
     f.read("host_port", forward.host_port);
     f.read("guest_port", forward.guest_port);
     f.read("protocol", protocol);
+    if (protocol != "udp" && protocol != "tcp") f.fail("protocol");
     forward.protocol = protocol == "udp" ? Protocol::kUdp : Protocol::kTcp;
     network.forwards.push_back(forward);
   }
@@ -182,8 +184,8 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   if (!root.is_object()) return Error(Errc::kCorrupt, "machine specification is not a JSON object");
   std::string bad;
   Fields in(root, &bad);
-  int schema = 0;
-  if (root.contains("schema") && root["schema"].is_number_integer()) schema = root["schema"].get<int>();
+  std::int64_t schema = 0;
+  if (root.contains("schema") && root["schema"].is_number_integer()) schema = root["schema"].get<std::int64_t>();
   if (schema != kVmSpecSchema)
     return Error(Errc::kUnsupported, "machine specification has schema " + std::to_string(schema) + ", this mvm reads " +
                                          std::to_string(kVmSpecSchema));

@@ -56,7 +56,8 @@ Result<> GuestRun::launch() {
       GuestLink::Handlers{[this](const wire::Ready& ready) { on_guest_ready(ready); },
                           [this](Error error) {
                             // An engine that has just ended closes the channel too: its own end tells more.
-                            if (error.code() == Errc::kGuestFault && error.message() == kChannelEnded) return;
+                            const bool lost = error.errnum() == ECONNRESET || error.errnum() == EPIPE;
+                            if (lost || (error.code() == Errc::kGuestFault && error.message() == kChannelEnded)) return;
                             end_now(with_console(std::move(error)));
                           },
                           [this] { end_now(std::nullopt); },

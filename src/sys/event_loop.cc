@@ -75,8 +75,30 @@ void EventLoop::run_timers() {
   }
 }
 
+void EventLoop::defer(const void* owner, std::function<void()> callback) {
+  for (const auto& entry : deferred_) {
+    if (entry.first == owner) return;
+  }
+  deferred_.emplace_back(owner, std::move(callback));
+}
+
+void EventLoop::cancel_deferred(const void* owner) {
+  std::erase_if(deferred_, [owner](const auto& entry) { return entry.first == owner; });
+}
+
+void EventLoop::run_deferred() {
+  while (!deferred_.empty()) {
+    auto callback = std::move(deferred_.back().second);
+    deferred_.pop_back();
+    callback();
+  }
+}
+
 Result<> EventLoop::run_once(const Deadline& deadline) {
+  run_deferred();
   std::array<epoll_event, 64> events;
+  // Under a flood of events there is never a moment without one, and the deadline must pass all the same.
+  const bool late = deadline.passed();
   const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_timeout(deadline));
   if (n < 0 && errno != EINTR) return Error::from_errno("epoll_wait");
   for (int i = 0; i < n; ++i) {
@@ -88,7 +110,8 @@ Result<> EventLoop::run_once(const Deadline& deadline) {
     watch->callback(event.events);
   }
   run_timers();
-  if (n == 0 && deadline.passed()) return deadline.error();
+  run_deferred();
+  if ((n == 0 || late) && deadline.passed()) return deadline.error();
   return {};
 }
 

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "core/result.h"
 #include "core/units.h"
@@ -34,6 +35,12 @@ class EventLoop {
   TimerId after(Millis delay, std::function<void()> callback);
   void cancel(TimerId id);
 
+  // Calls back once, before the loop waits again: work that several callbacks of one turn ask for and that is done
+  // best once (sending what they queued). One per owner; a second call changes nothing.
+  void defer(const void* owner, std::function<void()> callback);
+  // To be called by an owner that goes away.
+  void cancel_deferred(const void* owner);
+
   // Runs callbacks until stop() is called or a system call fails.
   Result<> run();
   // Waits for at most one batch of events. Errors: the deadline's.
@@ -49,10 +56,12 @@ class EventLoop {
   explicit EventLoop(UniqueFd epoll) : epoll_(std::move(epoll)) {}
   int wait_timeout(const Deadline& deadline) const;
   void run_timers();
+  void run_deferred();
 
   UniqueFd epoll_;
   std::unordered_map<int, std::shared_ptr<Watch>> watches_;
   std::multimap<Clock::time_point, std::pair<TimerId, std::function<void()>>> timers_;
+  std::vector<std::pair<const void*, std::function<void()>>> deferred_;
   std::uint64_t next_generation_ = 1;
   TimerId next_timer_ = 1;
   bool stopped_ = false;

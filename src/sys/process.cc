@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -86,6 +87,8 @@ bool place_fds(const std::vector<std::pair<int, int>>& fds, int& error_pipe) {
     if (::getppid() != plan.parent) ::_exit(127);  // the parent died before prctl
   }
   if (!command.working_dir.empty() && ::chdir(command.working_dir.c_str()) != 0) child_fail(plan.error_pipe);
+  // What we have inherited without close-on-exec is not ours to pass on: a pipe that a machine keeps open hangs its reader.
+  ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   if (!place_fds(command.fds, plan.error_pipe)) child_fail(plan.error_pipe);
   ::execve(plan.program.c_str(), plan.argv.data(), plan.env.data());
   child_fail(plan.error_pipe);
@@ -105,9 +108,18 @@ std::string ExitStatus::text() const {
   return signal != 0 ? "signal " + std::to_string(signal) : "exit code " + std::to_string(code);
 }
 
+namespace {
+
+bool is_program(const std::string& path) {
+  struct stat st;
+  return ::access(path.c_str(), X_OK) == 0 && ::stat(path.c_str(), &st) == 0 && S_ISREG(st.st_mode);
+}
+
+}  // namespace
+
 std::optional<std::string> find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
-    if (::access(name.c_str(), X_OK) == 0) return name;
+    if (is_program(name)) return name;
     return std::nullopt;
   }
   const char* env = std::getenv("PATH");
@@ -117,7 +129,7 @@ std::optional<std::string> find_program(const std::string& name) {
   while (at <= path.size()) {
     const std::size_t end = std::min(path.find(':', at), path.size());
     std::string candidate = path.substr(at, end - at) + "/" + name;
-    if (end > at && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+    if (end > at && is_program(candidate)) return candidate;
     at = end + 1;
   }
   return std::nullopt;

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <memory>
 
 #include "sys/io.h"
 
@@ -15,15 +17,34 @@ namespace {
 constexpr std::size_t kReadChunk = 128 * 1024;
 // Small frames are gathered into blocks of this size, so that one writev sends many.
 constexpr std::size_t kBlock = 128 * 1024;
-// One readiness event reads at most this often, so that one busy link cannot starve the others.
-constexpr int kReadsPerEvent = 4;
+// A turn's frames wait for its end, unless there are more bytes than this: then the peer may begin to read.
+constexpr std::size_t kFlushAtOnce = 64 * 1024;
+// One readiness event reads at most this much, so that one busy link cannot starve the others. A virtio port gives a
+// page at a time, which is why reading goes on after a short read.
+constexpr std::size_t kReadPerEvent = 512 * 1024;
 
 }  // namespace
+
+class Link::Block {
+ public:
+  explicit Block(std::size_t capacity) : bytes_(new std::byte[capacity]), capacity_(capacity) {}
+  std::size_t size() const { return size_; }
+  std::size_t room() const { return capacity_ - size_; }
+  const std::byte* data() const { return bytes_.get(); }
+  std::span<std::byte> space() { return {bytes_.get() + size_, room()}; }
+  void extend(std::size_t count) { size_ += count; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  std::size_t capacity_;
+  std::size_t size_ = 0;
+};
 
 Link::Link(sys::EventLoop& loop, sys::UniqueFd fd, Handlers handlers)
     : loop_(loop), fd_(std::move(fd)), handlers_(std::move(handlers)) {}
 
 Link::~Link() {
+  loop_.cancel_deferred(this);
   if (fd_) loop_.remove(fd_.get());
 }
 
@@ -33,46 +54,52 @@ Result<> Link::start() {
   return loop_.add(fd_.get(), interest_, [this](std::uint32_t events) { on_events(events); });
 }
 
-std::vector<std::byte>& Link::tail() {
-  if (queue_.empty() || queue_.back().size() >= kBlock / 2) queue_.emplace_back();
+// The block that takes the next `room` bytes.
+Link::Block& Link::tail(std::size_t room) {
+  if (queue_.empty() || queue_.back().room() < room) queue_.emplace_back(std::max(kBlock, room));
   return queue_.back();
+}
+
+void Link::schedule_flush() {
+  if (interest_ & EPOLLOUT) return;  // the descriptor was full; it will tell when it is not
+  if (queued_ >= kFlushAtOnce) return flush();
+  loop_.defer(this, [this] { flush(); });
 }
 
 void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel, std::span<const std::byte> payload) {
   if (!open_) return;
-  append_frame(tail(), Frame{stream, type, channel, payload});
+  Block& block = tail(kHeaderSize + payload.size());
+  const auto space = block.space();
+  write_header(space.first<kHeaderSize>(), Frame{stream, type, channel, {}}, static_cast<std::uint32_t>(payload.size()));
+  if (!payload.empty()) std::memcpy(space.data() + kHeaderSize, payload.data(), payload.size());
+  block.extend(kHeaderSize + payload.size());
   queued_ += kHeaderSize + payload.size();
-  if (interest_ & EPOLLOUT) return;  // the descriptor was full; it will tell when it is not
-  flush();
+  schedule_flush();
 }
 
 Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit) {
-  std::vector<std::byte>& block = tail();
-  const std::size_t at = block.size();
-  block.resize(at + kHeaderSize + limit);
-  auto got = sys::read_some(fd, std::span(block).subspan(at + kHeaderSize, limit));
-  const std::size_t n = got ? *got : 0;
-  if (n == 0) {
-    block.resize(at);
-    if (block.empty()) queue_.pop_back();
+  Block& block = tail(kHeaderSize + limit);
+  const auto space = block.space();
+  const auto got = sys::read_some(fd, space.subspan(kHeaderSize, limit));
+  if (!got || *got == 0) {
+    if (block.size() == 0) queue_.pop_back();
     return got;
   }
-  block.resize(at + kHeaderSize + n);
-  write_header(std::span<std::byte, kHeaderSize>(block.data() + at, kHeaderSize),
-               Frame{stream, FrameType::kData, channel, {}}, static_cast<std::uint32_t>(n));
-  queued_ += kHeaderSize + n;
-  if (!(interest_ & EPOLLOUT)) flush();
-  return n;
+  write_header(space.first<kHeaderSize>(), Frame{stream, FrameType::kData, channel, {}}, static_cast<std::uint32_t>(*got));
+  block.extend(kHeaderSize + *got);
+  queued_ += kHeaderSize + *got;
+  schedule_flush();
+  return *got;
 }
 
 void Link::flush() {
   while (open_ && !queue_.empty()) {
     std::array<iovec, 16> parts;
     std::size_t count = 0;
-    for (auto& block : queue_) {
+    for (const Block& block : queue_) {
       if (count == parts.size()) break;
       const std::size_t skip = count == 0 ? head_sent_ : 0;
-      parts[count++] = {block.data() + skip, block.size() - skip};
+      parts[count++] = {const_cast<std::byte*>(block.data()) + skip, block.size() - skip};
     }
     const ssize_t n = ::writev(fd_.get(), parts.data(), static_cast<int>(count));
     if (n < 0 && errno == EINTR) continue;
@@ -99,6 +126,7 @@ void Link::update_interest() {
 void Link::close(std::optional<Error> error) {
   if (!open_) return;
   open_ = false;
+  loop_.cancel_deferred(this);
   loop_.remove(fd_.get());
   fd_.reset();
   queue_.clear();
@@ -107,16 +135,15 @@ void Link::close(std::optional<Error> error) {
 }
 
 Result<bool> Link::read_ready() {
-  for (int i = 0; i < kReadsPerEvent && open_; ++i) {
-    const auto space = parser_.prepare(kReadChunk);
-    const auto got = sys::read_some(fd_.get(), space);
+  for (std::size_t taken = 0; taken < kReadPerEvent && open_;) {
+    const auto got = sys::read_some(fd_.get(), parser_.prepare(kReadChunk));
     if (!got && got.error().errnum() == EAGAIN) return true;
     if (!got) return got.error();
     if (*got == 0) return false;
     parser_.commit(*got);
+    taken += *got;
     Frame frame;
     while (open_ && MVM_TRY(parser_.next(frame))) MVM_TRY(handlers_.on_frame(frame));
-    if (*got < space.size()) return true;
   }
   return true;
 }
@@ -130,7 +157,10 @@ void Link::on_events(std::uint32_t events) {
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
     auto alive = read_ready();
     if (!open_) return;
-    if (!alive) return close(alive.error());
+    if (!alive) {
+      flush();  // the handler may have told the peer what is wrong with it
+      return close(alive.error());
+    }
     if (!*alive) return close(std::nullopt);
   }
   if (congested()) {

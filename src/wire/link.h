@@ -37,11 +37,13 @@ class Link {
   // Starts watching the descriptor. Errors: epoll's.
   Result<> start();
 
-  // Queues a frame and sends what the descriptor takes at once. Never blocks; after the end it is dropped.
+  // Queues a frame; it is sent when the loop's turn ends, with all others of that turn, or at once when much is queued.
+  // Never blocks; after the end it is dropped.
   void send(std::uint32_t stream, FrameType type, std::uint8_t channel, std::span<const std::byte> payload);
   void send_control(FrameType type, const Payload& payload) { send(0, type, 0, payload); }
   // Reads up to `limit` bytes from `fd` straight into a data frame. Returns the count; 0 at end of file.
-  // Errors: read's (errno EAGAIN when there is nothing).
+  // Errors: read's (errno EAGAIN when there is nothing). There is no splice(2) here: Linux 6.1's virtio port loses
+  // what it has taken from the pipe when its queue is full.
   Result<std::size_t> send_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit);
 
   bool open() const { return open_; }
@@ -53,17 +55,20 @@ class Link {
   int fd() const { return fd_.get(); }
 
  private:
+  // Unlike std::vector it does not write zeros over space that is about to be read into.
+  class Block;
   void on_events(std::uint32_t events);
+  void schedule_flush();
   Result<bool> read_ready();
   void flush();
   void update_interest();
-  std::vector<std::byte>& tail();
+  Block& tail(std::size_t room);
 
   sys::EventLoop& loop_;
   sys::UniqueFd fd_;
   Handlers handlers_;
   FrameParser parser_;
-  std::deque<std::vector<std::byte>> queue_;
+  std::deque<Block> queue_;
   std::size_t head_sent_ = 0;
   std::size_t queued_ = 0;
   std::uint32_t interest_ = 0;

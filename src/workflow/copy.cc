@@ -95,7 +95,7 @@ Result<> copy_to_guest(Client& client, const CopyRequest& request) {
   agent_client::SessionOptions options;
   options.on_progress = request.on_progress;
   const auto closed = agent_client::run_session(client, file_request(wire::OpenKind::kPut, spot.directory, true),
-                                                {child.pipe(), -1, -1, &words}, options);
+                                                {child.pipe(), -1, -1, nullptr, &words}, options);
   child.close_pipe();
   return finish(closed, words, child);
 }
@@ -114,7 +114,7 @@ Result<> copy_from_guest(Client& client, const CopyRequest& request) {
   options.on_progress = request.on_progress;
   const auto closed = agent_client::run_session(
       client, file_request(wire::OpenKind::kGet, without_slashes(source), request.follow_links || content_only(request.from)),
-      {-1, child.pipe(), -1, &words}, options);
+      {-1, child.pipe(), -1, nullptr, &words}, options);
   child.close_pipe();
   return finish(closed, words, child);
 }

@@ -244,9 +244,11 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
 
 Result<> forget(const store::Layout& layout, const std::string& id) {
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
+  // The supervisor removes both directories, unless it was killed.
+  MVM_TRY(sys::remove_tree(layout.vm_dir(id)));
   auto gone = catalog.remove_vm(id);
   if (!gone && gone.error().code() != Errc::kNotFound) return gone.error();
-  return {};
+  return sys::remove_tree(layout.vm_run_dir(id));
 }
 
 }  // namespace mvm::workflow

@@ -90,6 +90,19 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
     consumed(bytes.size());
     return {};
   }
+  if (queue_.empty()) {
+    // Straight on while the process keeps up with us.
+    const auto written = sys::write_some(fd_.get(), bytes);
+    if (!written && written.error().errnum() != EAGAIN) {
+      drop();
+      consumed(bytes.size());
+      return {};
+    }
+    if (written) {
+      consumed(*written);
+      bytes = bytes.subspan(*written);
+    }
+  }
   if (!bytes.empty()) queue_.emplace_back(bytes.begin(), bytes.end());
   if (!watched_) feed();
   return {};

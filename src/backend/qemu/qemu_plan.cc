@@ -55,8 +55,6 @@ std::string emulation_cmdline(const spec::VmSpec& vm) {
   // TCG hands the host's counter through. On a busy host the kernel's own measurement of it against the emulated PIT
   // takes a second or fails, and then the guest hangs without a clock (docs/design/boot.md).
   if (vm.tsc_khz != 0) line += " tsc_early_khz=" + std::to_string(vm.tsc_khz) + " tsc=reliable";
-  // The calibration of the local APIC's timer takes a tenth of a second. A second processor would need it.
-  if (vm.limits.vcpus == 1) line += " nolapic_timer";
   return line;
 }
 

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backend/engine_process.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sys/io.h"
+
+namespace mvm::backend {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+
+Deadline soon() { return Deadline::after(Millis(10'000), "the end of the engine"); }
+
+LaunchPlan shell(const std::string& script, bool all_streams = true) {
+  LaunchPlan plan;
+  plan.backend = "test";
+  plan.argv = {"sh", "-c", script};
+  plan.has_control = plan.has_console = all_streams;
+  return plan;
+}
+
+std::string rest(const sys::UniqueFd& fd) { return sys::read_fd(fd.get()).value(); }
+
+TEST(EngineProcessTest, ConnectsEveryStreamUnderItsNumber) {
+  EngineProcess engine = start_engine(shell("echo control >&3; echo agent >&4; echo console >&5; echo out; echo err >&2")).value();
+  EXPECT_EQ(rest(engine.control), "control\n");
+  EXPECT_EQ(rest(engine.agent), "agent\n");
+  EXPECT_EQ(rest(engine.console), "console\n");
+  EXPECT_TRUE(engine.child.wait(soon()).value().ok());
+  ErrorTail tail;
+  EXPECT_FALSE(tail.drain(engine.errors.get()));
+  EXPECT_EQ(tail.text(), "out\nerr\n");
+}
+
+TEST(EngineProcessTest, ReadsWhatTheHostSends) {
+  EngineProcess engine = start_engine(shell("read word <&4; echo got $word >&4", false)).value();
+  ASSERT_TRUE(sys::write_full(engine.agent.get(), "hello\n"));
+  EXPECT_EQ(rest(engine.agent), "got hello\n");
+}
+
+TEST(EngineProcessTest, LeavesOutStreamsThatThePlanDoesNotHave) {
+  const EngineProcess engine = start_engine(shell("ls /proc/self/fd | tr '\\n' ' ' >&4", false)).value();
+  EXPECT_FALSE(static_cast<bool>(engine.control));
+  EXPECT_FALSE(static_cast<bool>(engine.console));
+  EXPECT_EQ(rest(engine.agent), "0 1 2 3 4 ");  // 3 is ls's own directory
+}
+
+TEST(EngineProcessTest, IsAwayFromTheTerminalsSession) {
+  const EngineProcess engine = start_engine(shell("cut -d' ' -f6 /proc/$$/stat >&4; echo $$ >&4", false)).value();
+  const std::string text = rest(engine.agent);
+  EXPECT_EQ(text.substr(0, text.size() / 2), text.substr(text.size() / 2));
+}
+
+TEST(EngineProcessTest, NamesAnEngineThatIsMissing) {
+  LaunchPlan plan = shell("");
+  plan.argv = {"/nowhere/engine"};
+  const Error error = start_engine(plan).error();
+  EXPECT_EQ(error.code(), Errc::kNotFound);
+  EXPECT_THAT(error.text(), HasSubstr("starting the test engine"));
+}
+
+TEST(ErrorTailTest, KeepsTheEndOfALongOutput) {
+  EngineProcess engine =
+      start_engine(shell("head -c 50000 /dev/zero | tr '\\0' x >&2; echo 'the last word' >&2", false)).value();
+  ASSERT_TRUE(engine.child.wait(soon()));
+  ErrorTail tail;
+  EXPECT_FALSE(tail.drain(engine.errors.get()));
+  EXPECT_THAT(tail.text(), EndsWith("the last word\n"));
+  EXPECT_LE(tail.text().size(), 2 * ErrorTail::kKeep);
+}
+
+TEST(ErrorTailTest, TellsThatThereMayBeMore) {
+  const EngineProcess engine = start_engine(shell("echo early >&2; read x <&4", false)).value();
+  ErrorTail tail;
+  EXPECT_TRUE(tail.drain(engine.errors.get()));
+}
+
+}  // namespace
+}  // namespace mvm::backend

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whole supervisors as processes, with the real agent or an odd engine behind the fake backend.
+#include "supervisor/supervisor.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sched.h>
+#include <sys/wait.h>
+
+#include <array>
+#include <memory>
+
+#include "agent_client/session.h"
+#include "supervisor/launch.h"
+#include "sys/files.h"
+#include "sys/io.h"
+#include "sys/socket.h"
+
+namespace mvm::supervisor {
+namespace {
+
+using agent_client::Client;
+using testing::HasSubstr;
+using wire::VmPhase;
+
+class Whole : public testing::Test {
+ protected:
+  void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);
+    vm_.id = "0123456789abcdef";
+    vm_.name = vm_.hostname = "test";
+    vm_.backend = "fake";
+    vm_.isolation = spec::Isolation::kContainer;
+    vm_.engine_program = MVM_AGENT;
+    vm_.run_dir = dir_.path() + "/run";
+    vm_.data_dir = dir_.path() + "/data";
+    vm_.limits.boot_deadline = Millis(20'000);
+    ASSERT_TRUE(sys::make_dirs(vm_.run_dir));
+    ASSERT_TRUE(sys::make_dirs(vm_.data_dir));
+  }
+  void TearDown() override {
+    founder_.reset();
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+
+  // Starts the supervisor and connects as the command that made it.
+  void start() {
+    std::optional<sys::FileLock> lock = sys::FileLock::acquire(lock_path()).value();
+    founder_ = Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, *lock).value()).value();
+    lock.reset();
+    ASSERT_TRUE(until([&] { return founder_->state().has_value() || !founder_->connected(); }));
+  }
+  void start_ready() {
+    start();
+    const auto ready = founder_->wait_ready(soon());
+    ASSERT_TRUE(ready.has_value()) << ready.error().text();
+    pid_ = static_cast<pid_t>(read_status(vm_.data_dir).value().supervisor_pid);
+  }
+  // An engine that runs this shell script instead of an agent.
+  void use_engine(const std::string& script) {
+    vm_.engine_program = dir_.path() + "/engine";
+    ASSERT_TRUE(sys::write_file(vm_.engine_program, "#!/bin/sh\n" + script + "\n", 0755));
+  }
+  void use_process(std::vector<std::string> argv) { vm_.process = spec::ProcessSpec{std::move(argv), {}, "/", "", "TERM"}; }
+
+  wire::VmState final_state() {
+    auto state = founder_->wait_stopped(soon());
+    EXPECT_TRUE(state.has_value()) << state.error().text();
+    return state.value_or(wire::VmState{});
+  }
+  wire::Closed exec(Client& client, std::vector<std::string> argv, std::string* output = nullptr) {
+    wire::Open open;
+    open.exec.argv = std::move(argv);
+    const sys::Pipe out = sys::make_pipe().value();
+    const auto closed = agent_client::run_session(client, open, {-1, out.write_end.get(), -1, nullptr});
+    EXPECT_TRUE(closed.has_value()) << closed.error().text();
+    std::array<std::byte, 4096> bytes;
+    (void)sys::set_nonblocking(out.read_end.get(), true);
+    const std::size_t n = sys::read_some(out.read_end.get(), bytes).value_or(0);
+    if (output != nullptr) *output = std::string(reinterpret_cast<const char*>(bytes.data()), n);
+    return closed.value_or(wire::Closed{});
+  }
+  std::unique_ptr<Client> connect() {
+    return Client::attach(loop_, sys::connect_unix(vm_.run_dir + "/control.sock").value()).value();
+  }
+  template <class Condition>
+  bool until(Condition condition) {
+    const Deadline deadline = soon();
+    while (!condition()) {
+      if (!loop_.run_once(deadline)) return false;
+    }
+    return true;
+  }
+  Deadline soon() { return Deadline::after(Millis(20'000), "the supervisor's answer"); }
+  std::string lock_path() const { return dir_.path() + "/lock"; }
+  bool alive(std::int64_t pid) { return pid > 0 && ::kill(static_cast<pid_t>(pid), 0) == 0; }
+
+  sys::TempDir dir_ = sys::TempDir::create("/tmp", "mvm-supervisor-").value();
+  spec::VmSpec vm_;
+  sys::EventLoop loop_ = sys::EventLoop::create().value();
+  std::unique_ptr<Client> founder_;
+  pid_t pid_ = 0x7fffffff;  // of nobody
+};
+
+TEST_F(Whole, BootsRunsACommandAndStops) {
+  start_ready();
+  std::string output;
+  EXPECT_EQ(exec(*founder_, {"sh", "-c", "echo hello; exit 7"}, &output).code, 7);
+  EXPECT_EQ(output, "hello\n");
+  const Status status = read_status(vm_.data_dir).value();
+  EXPECT_TRUE(alive(status.engine_pid));
+  EXPECT_TRUE(sys::FileLock::is_held(lock_path()).value());
+  founder_->request_stop({1000, false});
+  EXPECT_EQ(final_state().phase, VmPhase::kStopped);
+  EXPECT_FALSE(alive(status.engine_pid));
+  EXPECT_FALSE(sys::FileLock::is_held(lock_path()).value());
+  EXPECT_FALSE(sys::path_exists(vm_.run_dir + "/control.sock"));
+  EXPECT_EQ(read_status(vm_.data_dir).value().message, "stopped on request");
+}
+
+TEST_F(Whole, EndsWithCodeZeroSoThatNoSanitizerComplained) {
+  start_ready();
+  founder_->request_stop({1000, false});
+  (void)final_state();
+  int status = -1;
+  ASSERT_EQ(::waitpid(pid_, &status, 0), pid_);
+  EXPECT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(Whole, IsKilledOnRequest) {
+  start_ready();
+  founder_->request_stop({0, true});
+  EXPECT_EQ(final_state().phase, VmPhase::kStopped);
+}
+
+TEST_F(Whole, ServesSeveralCommandsAtOnce) {
+  start_ready();
+  const auto second = connect();
+  ASSERT_TRUE(second->wait_ready(soon()));
+  std::string output;
+  EXPECT_EQ(exec(*second, {"echo", "second"}, &output).code, 0);
+  EXPECT_EQ(output, "second\n");
+  EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
+}
+
+TEST_F(Whole, StopsWhenItsTimeToLiveIsOver) {
+  vm_.limits.ttl = Millis(300);
+  start_ready();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kStopped);
+  EXPECT_THAT(state.message, HasSubstr("time to live of 300ms is over"));
+}
+
+TEST_F(Whole, EndsWithItsMainProcessAndItsExitCode) {
+  use_process({"sh", "-c", "echo from main; exit 9"});
+  start();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kStopped);
+  EXPECT_EQ(state.exit_code, 9);
+  EXPECT_EQ(sys::read_file(vm_.data_dir + "/output.log").value(), "from main\n");
+}
+
+TEST_F(Whole, TellsTheSignalOfItsMainProcessAsAShellDoes) {
+  use_process({"sh", "-c", "kill -KILL $$"});
+  start();
+  EXPECT_EQ(final_state().exit_code, 137);
+}
+
+TEST_F(Whole, FailsWhenItsMainProcessCannotBeStarted) {
+  use_process({"/nowhere/program"});
+  start();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kFailed);
+  EXPECT_EQ(state.exit_code, 127);
+  EXPECT_THAT(state.message, HasSubstr("the main process was not started"));
+}
+
+TEST_F(Whole, StartsAgainAfterAFailureAsOftenAsItsPolicySays) {
+  use_process({"sh", "-c", "echo run >> " + dir_.path() + "/runs; exit 4"});
+  vm_.restart = {true, 2};
+  start();
+  EXPECT_EQ(final_state().exit_code, 4);
+  EXPECT_EQ(sys::read_file(dir_.path() + "/runs").value(), "run\nrun\nrun\n");
+  EXPECT_EQ(read_status(vm_.data_dir).value().restarts, 2U);
+}
+
+TEST_F(Whole, DoesNotStartAgainAfterSuccess) {
+  use_process({"true"});
+  vm_.restart = {true, 2};
+  start();
+  EXPECT_EQ(final_state().exit_code, 0);
+  EXPECT_EQ(read_status(vm_.data_dir).value().restarts, 0U);
+}
+
+TEST_F(Whole, RemovesEverythingWhenItsFounderIsGone) {
+  vm_.remove_when_done = true;
+  start_ready();
+  const std::int64_t engine = read_status(vm_.data_dir).value().engine_pid;
+  founder_.reset();
+  int status = -1;
+  ASSERT_EQ(::waitpid(pid_, &status, 0), pid_);
+  EXPECT_EQ(status, 0);
+  EXPECT_FALSE(sys::path_exists(vm_.data_dir));
+  EXPECT_FALSE(sys::path_exists(vm_.run_dir));
+  EXPECT_FALSE(alive(engine));
+  EXPECT_FALSE(sys::FileLock::is_held(lock_path()).value());
+}
+
+TEST_F(Whole, GoesOnWithoutItsFounderOtherwise) {
+  start_ready();
+  founder_.reset();
+  founder_ = connect();
+  ASSERT_TRUE(founder_->wait_ready(soon()));
+  EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
+}
+
+TEST_F(Whole, LosesItsEngineWhenItIsKilled) {
+  start_ready();
+  const std::int64_t engine = read_status(vm_.data_dir).value().engine_pid;
+  ASSERT_EQ(::kill(pid_, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(pid_, nullptr, 0), pid_);
+  ASSERT_TRUE(until([&] { return !founder_->connected(); }));
+  // The kernel kills the engine when its parent dies; init reaps it.
+  const Deadline deadline = soon();
+  while (alive(engine) && !deadline.passed()) ::sched_yield();
+  EXPECT_FALSE(sys::FileLock::is_held(lock_path()).value());
+}
+
+TEST_F(Whole, DropsAClientThatSendsGarbageAndNobodyElse) {
+  start_ready();
+  for (int i = 0; i < 20; ++i) {
+    const sys::UniqueFd bad = sys::connect_unix(vm_.run_dir + "/control.sock").value();
+    (void)sys::write_full(bad.get(), std::string(100'000, '\xee'));
+  }
+  EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
+  const auto next = connect();
+  EXPECT_TRUE(next->wait_ready(soon()));
+}
+
+TEST_F(Whole, FailsWithTheCauseWhenTheGuestSendsGarbage) {
+  use_engine("head -c 4096 /dev/zero | tr '\\0' z >&4; exec cat <&4 >/dev/null");
+  start();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kFailed);
+  EXPECT_THAT(state.message, HasSubstr("agent protocol"));
+  EXPECT_THAT(read_status(vm_.data_dir).value().message, HasSubstr("agent protocol"));
+}
+
+TEST_F(Whole, FailsWithTheEnginesOwnWordsWhenItEnds) {
+  use_engine("echo 'qemu: no such cpu' >&2; exit 3");
+  start();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kFailed);
+  EXPECT_EQ(state.message, "the fake engine ended with exit code 3: qemu: no such cpu");
+}
+
+TEST_F(Whole, NamesItsBootDeadlineWhenTheGuestHangs) {
+  use_engine("exec cat <&4 >/dev/null");
+  vm_.limits.boot_deadline = Millis(200);
+  start();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kFailed);
+  EXPECT_EQ(state.message, "the guest was not ready within 200ms of its start");
+}
+
+TEST_F(Whole, FailsWhenTheEngineIsMissing) {
+  vm_.engine_program = "/nowhere/engine";
+  start();
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kFailed);
+  EXPECT_THAT(state.message, HasSubstr("/nowhere/engine"));
+}
+
+TEST_F(Whole, AnswersEveryStreamWhenTheEngineDies) {
+  start_ready();
+  const std::int64_t engine = read_status(vm_.data_dir).value().engine_pid;
+  wire::Open open;
+  open.exec.argv = {"sleep", "1000"};
+  agent_client::SessionOptions options;
+  options.on_started = [&](std::uint32_t) { ::kill(static_cast<pid_t>(engine), SIGKILL); };
+  const auto closed = agent_client::run_session(*founder_, open, {}, options);
+  EXPECT_TRUE(!closed.has_value() || closed->outcome == wire::Outcome::kCancelled);
+  const wire::VmState state = final_state();
+  EXPECT_EQ(state.phase, VmPhase::kFailed);
+  EXPECT_EQ(state.message, "the fake engine ended with signal 9");
+}
+
+TEST(Launch, NamesAProgramThatIsMissing) {
+  const sys::TempDir dir = sys::TempDir::create("/tmp", "mvm-supervisor-").value();
+  const sys::FileLock lock = sys::FileLock::acquire(dir.path() + "/lock").value();
+  const Error error = launch("/nowhere/mvm-supervisor", {}, lock).error();
+  EXPECT_EQ(error.code(), Errc::kNotFound);
+  EXPECT_THAT(error.text(), HasSubstr("starting the supervisor"));
+}
+
+}  // namespace
+}  // namespace mvm::supervisor

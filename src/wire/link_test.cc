@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wire/link.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <memory>
+
+#include "sys/io.h"
+#include "sys/random.h"
+#include "sys/sha256.h"
+#include "sys/socket.h"
+
+namespace mvm::wire {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr std::size_t kChunk = 60'000;
+
+// One end of a link that counts what it is told.
+struct End {
+  std::unique_ptr<Link> link;
+  std::size_t frames = 0;
+  std::uint64_t bytes = 0;
+  sys::Sha256 digest;
+  int closed = 0;
+  int writable = 0;
+  std::optional<Error> why;
+  std::function<Result<>(const Frame&)> answer;
+
+  void attach(sys::EventLoop& loop, sys::UniqueFd fd) {
+    link = std::make_unique<Link>(loop, std::move(fd),
+                                  Link::Handlers{[this](const Frame& frame) { return take(frame); },
+                                                 [this](std::optional<Error> error) {
+                                                   ++closed;
+                                                   why = std::move(error);
+                                                 },
+                                                 [this] { ++writable; }});
+    EXPECT_TRUE(link->start());
+  }
+  Result<> take(const Frame& frame) {
+    ++frames;
+    bytes += frame.payload.size();
+    digest.update(frame.payload);
+    return answer ? answer(frame) : Result<>();
+  }
+};
+
+class LinkTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);
+    a_.attach(loop_, std::move(pair_.first));
+  }
+  void attach_b() { b_.attach(loop_, std::move(pair_.second)); }
+  template <class Condition>
+  bool until(Condition condition) {
+    const Deadline deadline = Deadline::after(Millis(20'000), "the condition");
+    while (!condition()) {
+      if (!loop_.run_once(deadline)) return false;
+    }
+    return true;
+  }
+
+  sys::EventLoop loop_ = sys::EventLoop::create().value();
+  sys::SocketPair pair_ = sys::make_socket_pair().value();
+  End a_;
+  End b_;
+};
+
+TEST_F(LinkTest, CarriesFramesBothWaysUnchanged) {
+  attach_b();
+  Frame seen;
+  std::string text;
+  b_.answer = [&](const Frame& frame) -> Result<> {
+    seen = frame;
+    text.assign(reinterpret_cast<const char*>(frame.payload.data()), frame.payload.size());
+    b_.link->send(frame.stream, FrameType::kEof, frame.channel, {});
+    return {};
+  };
+  a_.link->send(42, FrameType::kData, 2, std::as_bytes(std::span(std::string_view("hello"))));
+  ASSERT_TRUE(until([&] { return a_.frames == 1; }));
+  EXPECT_EQ(seen.stream, 42U);
+  EXPECT_EQ(seen.type, FrameType::kData);
+  EXPECT_EQ(seen.channel, 2);
+  EXPECT_EQ(text, "hello");
+}
+
+TEST_F(LinkTest, CarriesManyMegabytesInOrder) {
+  attach_b();
+  sys::Sha256 sent;
+  for (int i = 0; i < 500; ++i) {
+    const auto chunk = sys::random_bytes(kChunk);
+    sent.update(chunk);
+    a_.link->send(1, FrameType::kData, 0, chunk);
+  }
+  ASSERT_TRUE(until([&] { return b_.bytes == 500 * kChunk; }));
+  EXPECT_EQ(b_.digest.finish(), sent.finish());
+  EXPECT_EQ(a_.link->queued(), 0U);
+}
+
+TEST_F(LinkTest, CarriesASmallFrameAsFastAsALargeOne) {
+  attach_b();
+  for (int i = 0; i < 100'000; ++i) a_.link->send(1, FrameType::kEof, 1, {});
+  EXPECT_TRUE(until([&] { return b_.frames == 100'000; }));
+}
+
+TEST_F(LinkTest, IsCongestedUntilThePeerReadsAndThenSaysSoOnce) {
+  const std::vector<std::byte> chunk(kChunk);
+  while (!a_.link->congested()) a_.link->send(1, FrameType::kData, 0, chunk);
+  EXPECT_EQ(a_.writable, 0);
+  attach_b();
+  ASSERT_TRUE(until([&] { return a_.link->queued() == 0; }));
+  EXPECT_FALSE(a_.link->congested());
+  EXPECT_EQ(a_.writable, 1);
+}
+
+TEST_F(LinkTest, NeverBlocksOnAPeerThatDoesNotRead) {
+  const std::vector<std::byte> chunk(kChunk);
+  for (int i = 0; i < 100; ++i) a_.link->send(1, FrameType::kData, 0, chunk);
+  EXPECT_GT(a_.link->queued(), 50 * kChunk);
+}
+
+TEST_F(LinkTest, SendsWhatItReadsFromADescriptor) {
+  attach_b();
+  const sys::UniqueFd file = sys::memory_file("m", "from a file").value();
+  EXPECT_EQ(a_.link->send_from(file.get(), 1, 1, kMaxDataChunk).value(), 11U);
+  EXPECT_EQ(a_.link->send_from(file.get(), 1, 1, kMaxDataChunk).value(), 0U);
+  ASSERT_TRUE(until([&] { return b_.frames == 1; }));
+  EXPECT_EQ(b_.digest.finish(), sys::sha256_hex("from a file"));
+}
+
+TEST_F(LinkTest, SendsNothingWhenADescriptorHasNothing) {
+  attach_b();
+  const sys::Pipe pipe = sys::make_pipe().value();
+  ASSERT_TRUE(sys::set_nonblocking(pipe.read_end.get(), true));
+  EXPECT_EQ(a_.link->send_from(pipe.read_end.get(), 1, 1, 100).error().errnum(), EAGAIN);
+  EXPECT_EQ(a_.link->queued(), 0U);
+  a_.link->send(1, FrameType::kEof, 1, {});
+  ASSERT_TRUE(until([&] { return b_.frames == 1; }));
+}
+
+TEST_F(LinkTest, TellsAnOrderlyEndOnceAndWithoutAnError) {
+  attach_b();
+  b_.link.reset();
+  ASSERT_TRUE(until([&] { return a_.closed > 0; }));
+  EXPECT_EQ(a_.closed, 1);
+  EXPECT_FALSE(a_.why.has_value());
+  EXPECT_FALSE(a_.link->open());
+}
+
+TEST_F(LinkTest, DeliversWhatCameBeforeTheEnd) {
+  attach_b();
+  for (int i = 0; i < 50; ++i) b_.link->send(1, FrameType::kData, 1, std::vector<std::byte>(1000));
+  b_.link->close(std::nullopt);
+  ASSERT_TRUE(until([&] { return a_.closed > 0; }));
+  EXPECT_EQ(a_.frames, 50U);
+}
+
+TEST_F(LinkTest, DropsWhatIsSentAfterTheEnd) {
+  attach_b();
+  a_.link->close(Error(Errc::kCancelled, "enough"));
+  a_.link->send(1, FrameType::kEof, 0, {});
+  a_.link->close(std::nullopt);
+  EXPECT_EQ(a_.closed, 1);
+  EXPECT_EQ(a_.why->text(), "enough");
+  EXPECT_EQ(a_.link->queued(), 0U);
+}
+
+TEST_F(LinkTest, EndsOnGarbageWithAGuestFault) {
+  ASSERT_TRUE(sys::write_full(pair_.second.get(), "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+  ASSERT_TRUE(until([&] { return a_.closed > 0; }));
+  EXPECT_EQ(a_.why->code(), Errc::kGuestFault);
+  EXPECT_THAT(a_.why->text(), HasSubstr("agent protocol"));
+  EXPECT_EQ(a_.frames, 0U);
+}
+
+TEST_F(LinkTest, EndsWithTheErrorOfItsOwnersHandler) {
+  attach_b();
+  b_.answer = [](const Frame&) -> Result<> { return Error(Errc::kGuestFault, "not now"); };
+  a_.link->send(1, FrameType::kEof, 0, {});
+  a_.link->send(1, FrameType::kEof, 0, {});
+  ASSERT_TRUE(until([&] { return b_.closed > 0; }));
+  EXPECT_EQ(b_.why->text(), "not now");
+  EXPECT_EQ(b_.frames, 1U);
+}
+
+TEST_F(LinkTest, MayBeClosedInsideItsOwnHandler) {
+  attach_b();
+  b_.answer = [&](const Frame&) -> Result<> {
+    b_.link->close(std::nullopt);
+    return {};
+  };
+  for (int i = 0; i < 3; ++i) a_.link->send(1, FrameType::kEof, 0, {});
+  ASSERT_TRUE(until([&] { return b_.closed > 0; }));
+  EXPECT_EQ(b_.frames, 1U);
+}
+
+TEST_F(LinkTest, EndsWhenThePeerIsGoneWhileWriting) {
+  pair_.second.reset();
+  const std::vector<std::byte> chunk(kChunk);
+  a_.link->send(1, FrameType::kData, 0, chunk);
+  EXPECT_EQ(a_.closed, 1);
+  EXPECT_EQ(a_.why->errnum(), EPIPE);
+}
+
+TEST_F(LinkTest, SharesTheLoopFairlyWithABusyPeer) {
+  attach_b();
+  // A flood on one link; a word on the other must come through while it lasts.
+  sys::SocketPair calm = sys::make_socket_pair().value();
+  End quiet;
+  quiet.attach(loop_, std::move(calm.first));
+  End speaker;
+  speaker.attach(loop_, std::move(calm.second));
+  for (int i = 0; i < 1000; ++i) a_.link->send(1, FrameType::kData, 0, std::vector<std::byte>(kChunk));
+  speaker.link->send(1, FrameType::kEof, 0, {});
+  ASSERT_TRUE(until([&] { return quiet.frames == 1; }));
+  EXPECT_LT(b_.frames, 1000U);
+}
+
+}  // namespace
+}  // namespace mvm::wire

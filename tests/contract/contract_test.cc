@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every backend must do, told by the agent stream and the end of the machine alone.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <memory>
+#include <optional>
+
+#include "agent_client/stream_table.h"
+#include "backend/registry/registry.h"
+#include "engine.h"
+#include "supervisor/guest_link.h"
+#include "sys/io.h"
+
+namespace mvm::contract {
+namespace {
+
+using backend::EndReason;
+using backend::MachineEnd;
+
+// One launched machine with the host's half of the agent channel.
+class Booted {
+ public:
+  Booted(sys::EventLoop& loop, const backend::Backend& backend, const spec::VmSpec& vm)
+      : streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel, std::span<const std::byte> payload) {
+          link_->send({stream, type, channel, payload});
+        }) {
+    const backend::LaunchPlan plan = backend.plan(vm).value();
+    machine_ = backend.launch(plan).value();
+    pid = machine_->pid();
+    console_ = machine_->take_console();
+    link_ = std::make_unique<supervisor::GuestLink>(
+        loop, machine_->take_agent(),
+        supervisor::GuestLink::Handlers{[this](const wire::Ready&) { ++ready; },
+                                        [this](Error error) { faults += error.text() + "; "; }, [this] { ++halted; },
+                                        [this](const wire::Frame& frame) { return streams_.handle(frame); }});
+    EXPECT_TRUE(link_->start(supervisor::configure_for(vm, plan)));
+    EXPECT_TRUE(machine_->watch(loop, [this](const MachineEnd& end) {
+      ++ends;
+      last_end = end;
+    }));
+  }
+  // Starts a command in the guest; what it says and how it ends is kept here.
+  void exec(std::vector<std::string> argv) {
+    output.clear();
+    closed.reset();
+    wire::Open open;
+    open.exec.argv = std::move(argv);
+    agent_client::StreamHandlers handlers;
+    handlers.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) {
+      output.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+      stream_->consumed(channel, bytes.size());
+    };
+    handlers.on_closed = [this](const wire::Closed& end) { closed = end; };
+    stream_ = streams_.open(open, std::move(handlers)).value();
+    stream_->send_eof();
+  }
+  void kill() { machine_->kill(); }
+  void shut_down() { link_->request_shutdown({SIGTERM, 500}); }
+
+  pid_t pid = 0;
+  int ready = 0;
+  int halted = 0;
+  int ends = 0;
+  std::string faults;
+  std::optional<MachineEnd> last_end;
+  std::string output;
+  std::optional<wire::Closed> closed;
+
+ private:
+  agent_client::StreamTable streams_;
+  std::shared_ptr<agent_client::Stream> stream_;
+  std::unique_ptr<backend::Machine> machine_;
+  std::unique_ptr<supervisor::GuestLink> link_;
+  sys::UniqueFd console_;
+};
+
+class Contract : public testing::Test {
+ protected:
+  void SetUp() override {
+    ::signal(SIGPIPE, SIG_IGN);
+    const auto vm = bootable();
+    ASSERT_TRUE(vm.has_value()) << vm.error().text();
+    vm_ = *vm;
+    backend_ = backend::find_backend(engine().backend).value();
+  }
+  std::unique_ptr<Booted> launch() { return std::make_unique<Booted>(loop_, *backend_, vm_); }
+  std::unique_ptr<Booted> boot() {
+    auto out = launch();
+    EXPECT_TRUE(until([&] { return out->ready > 0 || out->ends > 0; }));
+    EXPECT_EQ(out->ready, 1) << out->faults << (out->last_end ? out->last_end->engine_output : "");
+    return out;
+  }
+  template <class Condition>
+  bool until(Condition condition) {
+    const Deadline deadline = Deadline::after(engine().boot_deadline, "the condition");
+    while (!condition()) {
+      if (!loop_.run_once(deadline)) return false;
+    }
+    return true;
+  }
+  bool exists(pid_t pid) { return ::kill(pid, 0) == 0; }
+  std::string run(Booted& machine, std::vector<std::string> argv) {
+    machine.exec(std::move(argv));
+    EXPECT_TRUE(until([&] { return machine.closed.has_value(); })) << machine.faults;
+    return machine.output;
+  }
+
+  sys::EventLoop loop_ = sys::EventLoop::create().value();
+  spec::VmSpec vm_;
+  const backend::Backend* backend_ = nullptr;
+};
+
+TEST_F(Contract, PlansTheSameTwice) {
+  EXPECT_EQ(backend_->plan(vm_).value().argv, backend_->plan(vm_).value().argv);
+}
+
+TEST_F(Contract, YieldsAnAgentThatIsReadyAndRunsCommands) {
+  const auto machine = boot();
+  EXPECT_EQ(run(*machine, {"sh", "-c", "echo from inside; exit 5"}), "from inside\n");
+  EXPECT_EQ(machine->closed->outcome, wire::Outcome::kExited);
+  EXPECT_EQ(machine->closed->code, 5);
+  EXPECT_EQ(machine->faults, "");
+  EXPECT_EQ(machine->ends, 0);
+}
+
+TEST_F(Contract, ReportsAnEndOnceAfterAKill) {
+  const auto machine = boot();
+  machine->kill();
+  ASSERT_TRUE(until([&] { return machine->ends > 0; }));
+  (void)loop_.run_once(Deadline::after(Millis(20), "nothing more"));
+  EXPECT_EQ(machine->ends, 1);
+  EXPECT_EQ(machine->last_end->reason, EndReason::kEngineExit);
+  EXPECT_EQ(machine->last_end->status.signal, SIGKILL);
+  EXPECT_FALSE(exists(machine->pid));
+}
+
+TEST_F(Contract, IsKilledWhileItBoots) {
+  const auto machine = launch();
+  machine->kill();
+  ASSERT_TRUE(until([&] { return machine->ends > 0; }));
+  EXPECT_EQ(machine->ready, 0);
+}
+
+TEST_F(Contract, HaltsWhenItIsAskedTo) {
+  const auto machine = boot();
+  machine->shut_down();
+  EXPECT_TRUE(until([&] { return machine->halted > 0 || machine->ends > 0; })) << machine->faults;
+}
+
+TEST_F(Contract, KeepsTwoMachinesApart) {
+  const auto first = boot();
+  const auto second = boot();
+  EXPECT_NE(first->pid, second->pid);
+  EXPECT_EQ(run(*second, {"echo", "two"}), "two\n");
+  first->kill();
+  ASSERT_TRUE(until([&] { return first->ends > 0; }));
+  EXPECT_EQ(run(*second, {"echo", "still"}), "still\n");
+  EXPECT_EQ(second->ends, 0);
+}
+
+TEST_F(Contract, LeavesNoProcessWhenTheMachineIsDestroyed) {
+  auto machine = boot();
+  const pid_t pid = machine->pid;
+  EXPECT_TRUE(exists(pid));
+  machine.reset();
+  EXPECT_FALSE(exists(pid));
+}
+
+TEST_F(Contract, ReportsAPoweroffFromInside) {
+  if (!engine().has_poweroff) GTEST_SKIP() << "the " << engine().backend << " engine is no machine that can be switched off";
+  const auto machine = boot();
+  machine->exec({"sh", "-c", "echo o > /proc/sysrq-trigger; sleep 1000"});
+  ASSERT_TRUE(until([&] { return machine->ends > 0; }));
+  EXPECT_EQ(machine->ends, 1);
+  EXPECT_THAT(machine->last_end->reason, testing::AnyOf(EndReason::kGuestPoweroff, EndReason::kGuestReset));
+}
+
+}  // namespace
+}  // namespace mvm::contract

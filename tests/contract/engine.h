@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// The engine that a build of the contract suite is about; one file per backend defines it.
+#pragma once
+
+#include "backend/backend.h"
+#include "core/result.h"
+#include "spec/vm_spec.h"
+
+namespace mvm::contract {
+
+struct Engine {
+  std::string backend;
+  bool has_poweroff = false;  // the guest is a machine that can switch itself off
+  Millis boot_deadline{20'000};
+};
+
+Engine engine();
+// A machine that boots. Errors: what keeps the suite from running here.
+Result<spec::VmSpec> bootable();
+
+}  // namespace mvm::contract

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine.h"
+
+namespace mvm::contract {
+
+Engine engine() { return {"fake", false, Millis(20'000)}; }
+
+Result<spec::VmSpec> bootable() {
+  spec::VmSpec vm;
+  vm.name = vm.hostname = "contract";
+  vm.backend = "fake";
+  vm.engine_program = MVM_AGENT;
+  return vm;
+}
+
+}  // namespace mvm::contract

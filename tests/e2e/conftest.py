@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Homes for tests, and the assertion that every test leaves nothing behind."""
+
+import fcntl
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mvm import MVMCTL, Home
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers", "patience(seconds): how long the test may take; 120 without it"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """A hang becomes a failure with a stack, and the homes of the test are still cleaned up."""
+    marker = item.get_closest_marker("patience")
+    seconds = marker.args[0] if marker else 120
+
+    def give_up(_signum, _frame):
+        raise TimeoutError(f"the test is not over after {seconds} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(seconds)
+    try:
+        return (yield)
+    except BaseException:
+        item.failed = True
+        raise
+    finally:
+        signal.alarm(0)
+
+
+@pytest.fixture(scope="session")
+def seed():
+    """A home with kernel, initramfs and the default image, made once per build tree."""
+    given = os.environ.get("MVM_E2E_SEED")
+    place = Path(given or tempfile.mkdtemp(prefix="mvm-e2e-seed-", dir="/tmp"))
+    place.mkdir(parents=True, exist_ok=True)
+    with open(place / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # several test files start at once
+        stamp = place / "made-by"
+        builders = [Path(MVMCTL), *(Path(MVMCTL).parent.parent / "libexec/mvm").glob("*")]
+        wanted = "".join(f"{path} {path.stat().st_mtime_ns}\n" for path in sorted(builders))
+        if not stamp.exists() or stamp.read_text() != wanted:
+            home = Home()
+            done = home.run("run", "--", "true", timeout=300, env={"MVM_HOME": str(place)})
+            home.destroy()
+            assert done.code == 0, done
+            stamp.write_text(wanted)
+    yield place
+    if not given:
+        shutil.rmtree(place)
+
+
+def close_home(home):
+    """Asserts that nothing is left of a home whose machines have been removed, and ends it."""
+    leaks = home.leaks()
+    records = home.records()
+    home.destroy()
+    assert not leaks, "left behind: " + "; ".join(leaks)
+    assert not records, f"machines still in the catalogue: {records}"
+
+
+def close_after_test(home, request):
+    """A test that has failed has not tidied up; its failure is enough."""
+    if getattr(request.node, "failed", False):
+        home.destroy()
+    else:
+        close_home(home)
+
+
+@pytest.fixture
+def home(seed, request):
+    home = Home(seed)
+    yield home
+    close_after_test(home, request)
+
+
+@pytest.fixture
+def bare_home(request):
+    """A home with nothing in it."""
+    home = Home()
+    yield home
+    close_after_test(home, request)
+
+
+@pytest.fixture(scope="module")
+def shared(seed):
+    """A home with one idle machine called `box`, for the tests of a module that only use it."""
+    home = Home(seed)
+    home.up("box", "--cpus", "2", "--memory", "256M")
+    yield home
+    home.ok("rm", "-f", "box")
+    close_home(home)
