@@ -73,6 +73,20 @@ Result<wire::VmState> Client::wait_stopped(const Deadline& deadline) {
   }
 }
 
+Error Client::wait_end_reason() {
+  const Deadline deadline = Deadline::after(Millis(10'000), "word of what became of the machine");
+  const auto undecided = [this] {
+    return !state_ || state_->phase == VmPhase::kReady || state_->phase == VmPhase::kStopping;
+  };
+  while (link_.open() && undecided()) {
+    if (auto turn = loop_.run_once(deadline); !turn) return turn.error();
+  }
+  if (state_ && state_->phase == VmPhase::kStarting) return Error(Errc::kGuestFault, "the machine was restarted");
+  if (state_ && state_->phase == VmPhase::kStopped && !state_->message.empty())
+    return Error(Errc::kGuestFault, "the machine has ended: " + state_->message);
+  return lost();
+}
+
 void Client::request_stop(const wire::Stop& stop) { link_.send_control(FrameType::kStop, wire::encode(stop)); }
 
 }  // namespace mvm::agent_client

@@ -25,6 +25,9 @@ class Client {
   // Runs the loop until the VM has ended; its final state.
   Result<wire::VmState> wait_stopped(const Deadline& deadline);
 
+  // Why streams were ended from the machine's side: runs the loop until the supervisor has said what became of it.
+  Error wait_end_reason();
+
   StreamTable& streams() { return streams_; }
   void request_stop(const wire::Stop& stop);
   const std::optional<wire::VmState>& state() const { return state_; }

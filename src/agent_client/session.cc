@@ -48,8 +48,8 @@ class Session {
     }
     if (failure_) return *failure_;
     if (output_broken_) return wire::Closed{wire::Outcome::kSignalled, SIGPIPE, ""};
-    if (!client_.connected() && closed_->outcome == wire::Outcome::kCancelled)
-      return Error(Errc::kGuestFault, closed_->message);
+    // We cancel only what we no longer read: this came from the machine.
+    if (closed_->outcome == wire::Outcome::kCancelled) return client_.wait_end_reason();
     return *closed_;
   }
 

@@ -39,7 +39,9 @@ Result<int> exit_code_of(Context& context, const wire::Closed& closed, const std
     case wire::Outcome::kNotStarted: {
       const Error error(Errc::kNotFound, closed.message.empty() ? "'" + program + "' was not started" : closed.message);
       print_error(context, error);
-      return closed.code == ENOENT ? kExitNotFound : kExitNotExecutable;
+      // A missing working directory is no missing command.
+      const bool missing = closed.code == ENOENT && closed.message.starts_with("exec ");
+      return missing ? kExitNotFound : kExitNotExecutable;
     }
     case wire::Outcome::kRefused: return Error(Errc::kGuestFault, closed.message);
     case wire::Outcome::kCancelled: return kExitInterrupted;

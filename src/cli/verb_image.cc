@@ -41,7 +41,7 @@ Result<int> pull(Context& context, const PullOptions& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   CreateEvents events(context);
-  const store::ImageRecord record = MVM_TRY_CTX(image::pull(request, layout, catalog, events), "image '" + request.source + "'");
+  const store::ImageRecord record = MVM_TRY(image::pull(request, layout, catalog, events));
   events.finish();
   if (context.json) context.print_json(1, image_json(record));
   else context.print(record.digest + "\n");

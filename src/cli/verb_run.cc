@@ -24,6 +24,7 @@ wire::Open open_request(const workflow::Created& created, const Options& o) {
   open.exec.argv = created.process.argv;
   open.exec.env = created.process.env;
   open.exec.working_dir = created.process.working_dir;
+  open.exec.make_working_dir = true;
   open.exec.user = created.process.user;
   if (o.timeout) open.exec.timeout_ms = static_cast<std::uint64_t>(o.timeout->count());
   return open;

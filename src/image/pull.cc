@@ -188,8 +188,29 @@ Result<store::ImageRecord> make_image(const Source& source, const PullRequest& r
 
 }  // namespace
 
-Result<store::ImageRecord> pull(const PullRequest& request, const store::Layout& layout,
-                                store::Catalog& catalog, Progress& progress) {
+namespace {
+
+// Whoever found the trouble knew what is wrong; what to do depends on its kind only.
+Error with_next_step(Error error) {
+  if (!error.hint().empty()) return error;
+  switch (error.code()) {
+    case Errc::kNotFound:
+      return std::move(error).with_hint("check the path or name, and the tag");
+    case Errc::kCorrupt:
+      return std::move(error).with_hint("the source is damaged: build or fetch it again");
+    case Errc::kUnsupported:
+      return std::move(error).with_hint("choose another image, or its architecture with --arch");
+    case Errc::kNoSpace:
+      return std::move(error).with_hint("free some space: mvmctl image prune, mvmctl cache prune");
+    case Errc::kPermission:
+      return std::move(error).with_hint("check who may read the source and write mvm's directories");
+    default:
+      return error;
+  }
+}
+
+Result<store::ImageRecord> pull_source(const PullRequest& request, const store::Layout& layout,
+                                       store::Catalog& catalog, Progress& progress) {
   const Source source = MVM_TRY(source_of(request));
   const std::string frame = "image " + source.ref();
   // Before the source is read: a change during the pull then shows as a change afterwards.
@@ -201,6 +222,15 @@ Result<store::ImageRecord> pull(const PullRequest& request, const store::Layout&
   MVM_TRY_CTX(store::remove_stale_temporaries(layout), frame);
   const sys::FileLock lock = MVM_TRY_CTX(store::lock_images_shared(layout), frame);
   return MVM_TRY_CTX(make_image(source, request, fingerprint, layout, catalog, progress), frame);
+}
+
+}  // namespace
+
+Result<store::ImageRecord> pull(const PullRequest& request, const store::Layout& layout,
+                                store::Catalog& catalog, Progress& progress) {
+  auto record = pull_source(request, layout, catalog, progress);
+  if (!record) return with_next_step(std::move(record).error());
+  return record;
 }
 
 Result<std::optional<store::ImageRecord>> find_cached(const PullRequest& request,
@@ -226,8 +256,9 @@ Result<std::optional<store::ImageRecord>> find_cached(const PullRequest& request
 
 Result<store::ImageRecord> resolve(const PullRequest& request, const store::Layout& layout,
                                    store::Catalog& catalog, Progress& progress) {
-  auto cached = MVM_TRY(find_cached(request, layout, catalog));
-  if (cached && !request.force) return std::move(*cached);
+  auto cached = find_cached(request, layout, catalog);
+  if (!cached) return with_next_step(std::move(cached).error());
+  if (*cached && !request.force) return std::move(**cached);
   return pull(request, layout, catalog, progress);
 }
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 namespace mvm::spec {
@@ -47,6 +48,12 @@ json object() { return json::parse(to_json(full())); }
 Error refusal(const json& changed) {
   auto got = vm_spec_from_json(changed.dump());
   return got ? Error(Errc::kIo, "accepted") : got.error();
+}
+
+TEST(VmSpecJson, MatchesTheGoldenFile) {
+  const std::string path = std::string(MVM_SOURCE_DIR) + "/tests/golden/spec/vm_spec.json";
+  std::ifstream file(path);
+  EXPECT_EQ(json::parse(file, nullptr, false), object()) << path << " is not what this version writes:\n" << object().dump(2);
 }
 
 TEST(VmSpecJson, ComesBackWithEveryField) {

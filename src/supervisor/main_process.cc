@@ -25,6 +25,7 @@ Result<> MainProcess::start(const spec::ProcessSpec& process) {
   open.exec.argv = process.argv;
   open.exec.env = process.env;
   open.exec.working_dir = process.working_dir;
+  open.exec.make_working_dir = true;
   open.exec.user = process.user;
   agent_client::StreamHandlers handlers;
   handlers.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) {

@@ -74,7 +74,7 @@ class Whole : public testing::Test {
     wire::Open open;
     open.exec.argv = std::move(argv);
     const sys::Pipe out = sys::make_pipe().value();
-    const auto closed = agent_client::run_session(client, open, {-1, out.write_end.get(), -1, nullptr});
+    const auto closed = agent_client::run_session(client, open, {-1, out.write_end.get(), -1, nullptr, nullptr});
     EXPECT_TRUE(closed.has_value()) << closed.error().text();
     std::array<std::byte, 4096> bytes;
     (void)sys::set_nonblocking(out.read_end.get(), true);

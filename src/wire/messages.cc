@@ -97,7 +97,7 @@ Payload encode(const Open& m) {
   if (m.kind != OpenKind::kExec)
     return w.text(m.file.path).number(m.file.mode).text(m.file.user).boolean(m.file.follow).take();
   const ExecRequest& e = m.exec;
-  return w.texts(e.argv).texts(e.env).text(e.working_dir).text(e.user).boolean(e.tty).number(e.rows)
+  return w.texts(e.argv).texts(e.env).text(e.working_dir).boolean(e.make_working_dir).text(e.user).boolean(e.tty).number(e.rows)
       .number(e.columns).number(e.timeout_ms).take();
 }
 
@@ -120,6 +120,7 @@ Result<Open> decode_open(Bytespan in) {
   e.argv = r.texts();
   e.env = r.texts();
   e.working_dir = r.text(kMaxPath);
+  e.make_working_dir = r.boolean();
   e.user = r.text(256);
   e.tty = r.boolean();
   e.rows = r.number<std::uint16_t>();

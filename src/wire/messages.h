@@ -67,6 +67,7 @@ struct ExecRequest {
   std::vector<std::string> argv;
   std::vector<std::string> env;  // "NAME=VALUE"; HOME, USER and PATH are added when missing
   std::string working_dir;       // empty: the user's home when it exists, else /
+  bool make_working_dir = false;  // as container engines do for the image's WORKDIR
   std::string user;              // "", name, uid, either with ":group"
   bool tty = false;
   std::uint16_t rows = 24;

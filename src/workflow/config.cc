@@ -71,6 +71,13 @@ Result<Config> Config::load(const store::Layout& layout) {
 }
 
 Result<Config> Config::parse(std::string_view text, const std::string& name) {
+  // No setting needs more than ASCII, and toml++ 3.3 loses its way in some letters beyond it (its issues 190, 295).
+  std::size_t line = 1;
+  for (const char c : text) {
+    if (static_cast<unsigned char>(c) >= 0x80)
+      return Error(Errc::kInvalidArgument, name + ":" + std::to_string(line) + ": only ASCII characters are allowed");
+    if (c == '\n') ++line;
+  }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const auto& at = parsed.error().source().begin;

@@ -82,6 +82,11 @@ Result<> copy_to_guest(Client& client, const CopyRequest& request) {
   const auto target = MVM_TRY(guest_stat(client, request.to));
   const bool is_directory = target && target->type == wire::FileType::kDirectory;
   const SplitPath spot = MVM_TRY(place(request, is_directory, target.has_value()));
+  if (!spot.name.empty() && !is_directory) {
+    const auto parent = MVM_TRY(guest_stat(client, spot.directory));
+    if (!parent || parent->type != wire::FileType::kDirectory)
+      return Error(Errc::kNotFound, "there is no directory " + spot.directory + " in the machine").with_hint("make it first with mvmctl exec");
+  }
   std::string source = without_slashes(request.from);
   if (content_only(source)) source = source == "." ? "." : source.substr(0, source.size() - 2);
   if (request.follow_links) {

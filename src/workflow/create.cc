@@ -113,8 +113,7 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog, const
   parts.programs = MVM_TRY(find_programs());
   parts.choice = MVM_TRY(choose_backend(layout, request));
   events.on_posture(parts.choice.selection.posture);
-  parts.image = MVM_TRY_CTX(image::resolve(request.image, layout, catalog, events.progress),
-                            "image '" + request.image.source + "'");
+  parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
   if (parts.choice.selection.backend == "fake") return parts;  // it boots no kernel
   parts.kernel = MVM_TRY_CTX(choose_kernel(layout, request, events), "kernel");
   parts.initramfs = MVM_TRY_CTX(kernel::initramfs_for(parts.kernel, parts.programs.agent, layout.initramfs_cache_dir()),

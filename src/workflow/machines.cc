@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/machines.h"
 
+#include <filesystem>
+#include <set>
+
 #include "core/log.h"
 #include "sys/files.h"
 #include "sys/io.h"
@@ -53,12 +56,47 @@ Result<Machine> observe(const store::Layout& layout, store::VmRecord record) {
   return out;
 }
 
+namespace {
+
+// Directories of machines that no record names: a command was killed while it made or removed one. Whoever makes a
+// machine holds the images lock until the record is there, so alone with that lock nothing is taken from anybody.
+void sweep_orphans(const store::Layout& layout, const std::vector<store::VmRecord>& records) {
+  std::set<std::string, std::less<>> known;
+  for (const store::VmRecord& record : records) known.insert(record.id);
+  std::set<std::string> orphans;
+  for (const std::string& root : {layout.run_dir + "/vms", layout.vms_dir()}) {
+    std::error_code ec;
+    for (const auto& entry : std::filesystem::directory_iterator(root, ec)) {
+      std::string id = entry.path().filename();
+      if (!known.contains(id)) orphans.insert(std::move(id));
+    }
+  }
+  if (orphans.empty()) return;
+  const auto alone = sys::FileLock::try_acquire(layout.images_lock_path());
+  if (!alone || !*alone) return;
+  const auto catalog = store::Catalog::open_read_only(layout);
+  if (!catalog) return;
+  const auto now = catalog->list_vms();
+  if (!now) return;
+  for (const store::VmRecord& record : *now) orphans.erase(record.id);
+  for (const std::string& id : orphans) {
+    // A supervisor may still be clearing up after a command that has removed the record.
+    const auto held = sys::FileLock::is_held(layout.vm_run_dir(id) + "/lock");
+    if (!held || *held) continue;
+    (void)sys::remove_tree(layout.vm_dir(id));
+    (void)sys::remove_tree(layout.vm_run_dir(id));
+  }
+}
+
+}  // namespace
+
 Result<std::vector<Machine>> list_machines(const store::Layout& layout) {
   std::vector<store::VmRecord> records;
   {
     const store::Catalog catalog = MVM_TRY(store::Catalog::open_read_only(layout));
     records = MVM_TRY(catalog.list_vms());
   }
+  sweep_orphans(layout, records);
   std::vector<Machine> out;
   std::vector<Machine> dead;
   for (store::VmRecord& record : records) {

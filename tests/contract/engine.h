@@ -2,6 +2,8 @@
 // The engine that a build of the contract suite is about; one file per backend defines it.
 #pragma once
 
+#include <string>
+
 #include "backend/backend.h"
 #include "core/result.h"
 #include "spec/vm_spec.h"
@@ -10,7 +12,6 @@ namespace mvm::contract {
 
 struct Engine {
   std::string backend;
-  bool has_poweroff = false;  // the guest is a machine that can switch itself off
   Millis boot_deadline{20'000};
 };
 

@@ -3,7 +3,7 @@
 
 namespace mvm::contract {
 
-Engine engine() { return {"fake", false, Millis(20'000)}; }
+Engine engine() { return {"fake", Millis(20'000)}; }
 
 Result<spec::VmSpec> bootable() {
   spec::VmSpec vm;

@@ -25,7 +25,7 @@ store::Layout layout() {
 
 }  // namespace
 
-Engine engine() { return {"qemu", true, Millis(90'000)}; }
+Engine engine() { return {"qemu", Millis(90'000)}; }
 
 Result<spec::VmSpec> bootable() {
   const store::Layout places = layout();
@@ -41,7 +41,7 @@ Result<spec::VmSpec> bootable() {
   vm.kernel_path = kernel.vmlinux_path;
   vm.initramfs_path = MVM_TRY_CTX(kernel::initramfs_for(kernel, MVM_AGENT, places.initramfs_cache_dir()), "initramfs");
   store::Catalog catalog = MVM_TRY(store::Catalog::open(places));
-  image::Progress quiet;
+  image::NoProgress quiet;
   image::PullRequest request;
   request.source = "busybox";
   vm.image_path = places.blob_path(MVM_TRY_CTX(image::resolve(request, places, catalog, quiet), "image").digest);

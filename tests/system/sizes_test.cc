@@ -52,7 +52,7 @@ TEST(Size, OfASupervisorsPrivateMemoryIsAtMostFourMebibytes) {
   wire::Open open;
   open.exec.argv = {"head", "-c", "20000000", "/dev/zero"};
   const sys::UniqueFd null = sys::open_file("/dev/null", O_WRONLY).value();
-  ASSERT_TRUE(agent_client::run_session(*client, open, {-1, null.get(), -1, nullptr}));
+  ASSERT_TRUE(agent_client::run_session(*client, open, {-1, null.get(), -1, nullptr, nullptr}));
   const std::int64_t pid = supervisor::read_status(dir.path()).value().supervisor_pid;
   const std::uint64_t used = private_memory_kib(pid);
   RecordProperty("kib", std::to_string(used));

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "agent/builtin/builtins.h"
+#include "sys/io.h"
 
 namespace mvm::agent {
 namespace {
@@ -60,6 +61,7 @@ Result<ProcessPlan> plan_exec(const wire::ExecRequest& request) {
   if (request.tty) add_default(plan.env, "TERM", "xterm");
   plan.working_dir = request.working_dir;
   if (plan.working_dir.empty()) plan.working_dir = is_directory(plan.user.home) ? plan.user.home : "/";
+  if (request.make_working_dir) (void)sys::make_dirs(plan.working_dir, 0755);  // chdir tells when it failed
   plan.tty = request.tty;
   plan.rows = request.rows;
   plan.columns = request.columns;
