@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// mvm-agent: pid 1 of a guest. Boots the machine in the steps listed below, then serves the host until it is ended.
+// mvm-agent: pid 1 of a guest. Boots the machine in the steps listed below, then serves the host
+// until it is ended.
 //
-// `mvm-agent --serve-fd N` serves the protocol on an inherited descriptor as an ordinary process: for tests, and to try
-// the agent without a machine. Nothing is mounted and the configuration is not applied.
+// `mvm-agent --serve-fd N` serves the protocol on an inherited descriptor as an ordinary process:
+// for tests, and to try the agent without a machine. Nothing is mounted and the configuration is
+// not applied.
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -62,7 +65,8 @@ Result<> mount_image(Boot& boot) {
   return {};
 }
 
-// The initramfs is memory: what is not needed again goes. The network's modules wait for the host's word.
+// The initramfs is memory: what is not needed again goes. The network's modules wait for the host's
+// word.
 Result<> free_initramfs(Boot& boot) {
   std::vector<ModuleEntry> used;
   for (const ModuleEntry& module : boot.modules) {
@@ -83,7 +87,8 @@ constexpr std::array<Step, 9> kSteps = {{
     {"reading the boot options", read_options},
     {"loading modules", [](Boot& b) { return load_modules(b.initramfs.get(), b.modules, "boot"); }},
     {"opening the agent port", open_port},
-    {"greeting the host", [](Boot& b) { return send_frame(b, wire::FrameType::kHello, wire::encode(our_hello())); }},
+    {"greeting the host",
+     [](Boot& b) { return send_frame(b, wire::FrameType::kHello, wire::encode(our_hello())); }},
     {"mounting the root file system", mount_image},
     {"entering the root file system", [](Boot&) { return enter_root(); }},
     {"freeing the initramfs", free_initramfs},
@@ -98,7 +103,8 @@ constexpr std::array<Step, 9> kSteps = {{
 [[noreturn]] void fail(const Boot& boot, const Error& error) {
   say(error.text());
   const std::string text = error.text();
-  if (boot.port) [[maybe_unused]] const auto ignored = send_frame(boot, wire::FrameType::kFault, std::as_bytes(std::span(text)));
+  if (boot.port) [[maybe_unused]]
+    const auto ignored = send_frame(boot, wire::FrameType::kFault, std::as_bytes(std::span(text)));
   wait_for_the_end();
 }
 
@@ -158,7 +164,12 @@ int serve_descriptor(int fd) {
 }  // namespace mvm::agent
 
 int main(int argc, char** argv) {
-  if (argc == 3 && std::string_view(argv[1]) == "--serve-fd") return mvm::agent::serve_descriptor(std::atoi(argv[2]));
+  // Buffers come and go by the hundred kilobytes. Giving them back to the kernel each time would
+  // have it clear their pages anew, which in an emulated guest costs more than all copying.
+  ::mallopt(M_MMAP_THRESHOLD, 16 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  if (argc == 3 && std::string_view(argv[1]) == "--serve-fd")
+    return mvm::agent::serve_descriptor(std::atoi(argv[2]));
   if (::getpid() != 1) {
     mvm::agent::say("runs as pid 1 of a guest, or as mvm-agent --serve-fd N");
     return 64;

@@ -16,15 +16,18 @@ Client::Client(sys::EventLoop& loop, sys::UniqueFd fd)
     : loop_(loop),
       link_(loop, std::move(fd),
             {[this](const wire::Frame& frame) { return on_frame(frame); },
-             [this](std::optional<Error> error) { on_closed(error); },
+             [this](const std::optional<Error>& error) { on_closed(error); },
              {}}),
       streams_([this](std::uint32_t stream, FrameType type, std::uint8_t channel,
-                      std::span<const std::byte> payload) { link_.send(stream, type, channel, payload); }) {}
+                      std::span<const std::byte> payload) {
+        link_.send(stream, type, channel, payload);
+      }) {}
 
 Result<std::unique_ptr<Client>> Client::attach(sys::EventLoop& loop, sys::UniqueFd fd) {
   auto client = std::unique_ptr<Client>(new Client(loop, std::move(fd)));
   MVM_TRY(client->link_.start());
-  client->link_.send_control(FrameType::kHello, wire::encode(wire::Hello{wire::kProtocolVersion, "mvmctl", ""}));
+  client->link_.send_control(FrameType::kHello,
+                             wire::encode(wire::Hello{wire::kProtocolVersion, "mvmctl", ""}));
   return client;
 }
 
@@ -66,7 +69,8 @@ Result<> Client::wait_ready(const Deadline& deadline) {
 
 Result<wire::VmState> Client::wait_stopped(const Deadline& deadline) {
   for (;;) {
-    const bool over = state_ && (state_->phase == VmPhase::kStopped || state_->phase == VmPhase::kFailed);
+    const bool over =
+        state_ && (state_->phase == VmPhase::kStopped || state_->phase == VmPhase::kFailed);
     // The end of the connection, not the last state, says that everything has been cleaned up.
     if (!link_.open()) return over ? Result<wire::VmState>(*state_) : Result<wire::VmState>(lost());
     MVM_TRY(loop_.run_once(deadline));
@@ -81,12 +85,15 @@ Error Client::wait_end_reason() {
   while (link_.open() && undecided()) {
     if (auto turn = loop_.run_once(deadline); !turn) return turn.error();
   }
-  if (state_ && state_->phase == VmPhase::kStarting) return Error(Errc::kGuestFault, "the machine was restarted");
+  if (state_ && state_->phase == VmPhase::kStarting)
+    return Error(Errc::kGuestFault, "the machine was restarted");
   if (state_ && state_->phase == VmPhase::kStopped && !state_->message.empty())
     return Error(Errc::kGuestFault, "the machine has ended: " + state_->message);
   return lost();
 }
 
-void Client::request_stop(const wire::Stop& stop) { link_.send_control(FrameType::kStop, wire::encode(stop)); }
+void Client::request_stop(const wire::Stop& stop) {
+  link_.send_control(FrameType::kStop, wire::encode(stop));
+}
 
 }  // namespace mvm::agent_client

@@ -19,13 +19,14 @@ class Client {
   // Takes a connected descriptor and says hello. The loop must outlive the client.
   static Result<std::unique_ptr<Client>> attach(sys::EventLoop& loop, sys::UniqueFd fd);
 
-  // Runs the loop until the guest serves requests. Errors: the start failure with its cause, kNotFound when the
-  // supervisor went away, the deadline's.
+  // Runs the loop until the guest serves requests. Errors: the start failure with its cause,
+  // kNotFound when the supervisor went away, the deadline's.
   Result<> wait_ready(const Deadline& deadline);
   // Runs the loop until the VM has ended; its final state.
   Result<wire::VmState> wait_stopped(const Deadline& deadline);
 
-  // Why streams were ended from the machine's side: runs the loop until the supervisor has said what became of it.
+  // Why streams were ended from the machine's side: runs the loop until the supervisor has said
+  // what became of it.
   Error wait_end_reason();
 
   StreamTable& streams() { return streams_; }

@@ -31,7 +31,9 @@ class Forwarder::Relay {
     open.kind = wire::OpenKind::kConnect;
     open.file.path = target;
     StreamHandlers handlers;
-    handlers.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) { from_guest(channel, bytes); };
+    handlers.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) {
+      from_guest(channel, bytes);
+    };
     handlers.on_eof = [this](std::uint8_t channel) {
       if (channel != wire::kStdout) return;
       guest_done_ = true;
@@ -52,7 +54,8 @@ class Forwarder::Relay {
 
   void from_guest(std::uint8_t channel, std::span<const std::byte> bytes) {
     if (channel == wire::kStderr) {
-      log::warn("forward: " + std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+      log::warn("forward: " +
+                std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
       return stream_->consumed(channel, bytes.size());
     }
     pending_.insert(pending_.end(), bytes.begin(), bytes.end());
@@ -62,10 +65,13 @@ class Forwarder::Relay {
   void flush() {
     std::size_t sent = 0;
     while (sent < pending_.size() && !socket_broken_) {
-      const ssize_t n = ::send(socket_.get(), pending_.data() + sent, pending_.size() - sent, MSG_NOSIGNAL);
+      const ssize_t n =
+          ::send(socket_.get(), pending_.data() + sent, pending_.size() - sent, MSG_NOSIGNAL);
       if (n < 0 && errno == EAGAIN) break;
-      if (n < 0) socket_broken_ = true;
-      else sent += static_cast<std::size_t>(n);
+      if (n < 0)
+        socket_broken_ = true;
+      else
+        sent += static_cast<std::size_t>(n);
     }
     if (socket_broken_) sent = pending_.size();
     pending_.erase(pending_.begin(), pending_.begin() + static_cast<std::ptrdiff_t>(sent));
@@ -92,7 +98,8 @@ class Forwarder::Relay {
       loop_.remove(socket_.get());
       interest_ = kNotWatched;
     } else if (want != 0 && interest_ == kNotWatched) {
-      if (loop_.add(socket_.get(), want, [this](std::uint32_t events) { on_socket(events); })) interest_ = want;
+      if (loop_.add(socket_.get(), want, [this](std::uint32_t events) { on_socket(events); }))
+        interest_ = want;
     } else if (want != 0) {
       (void)loop_.modify(socket_.get(), want);
       interest_ = want;
@@ -101,9 +108,11 @@ class Forwarder::Relay {
 
   void on_socket(std::uint32_t events) {
     if (events & EPOLLOUT) flush();
-    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || host_done_ || stream_->credit() == 0) return update();
+    if (!(events & (EPOLLIN | EPOLLHUP | EPOLLERR)) || host_done_ || stream_->credit() == 0)
+      return update();
     std::array<std::byte, wire::kMaxDataChunk> chunk;
-    const auto n = sys::read_some(socket_.get(), std::span(chunk).first(std::min(chunk.size(), stream_->credit())));
+    const auto n = sys::read_some(
+        socket_.get(), std::span(chunk).first(std::min(chunk.size(), stream_->credit())));
     if (!n && n.error().errnum() == EAGAIN) return;
     if (!n || *n == 0) {
       host_done_ = true;

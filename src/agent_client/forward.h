@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// TCP forwards through the agent: every connection to a listener here becomes a connection inside the guest.
-// Works on every backend and without a guest network.
+// TCP forwards through the agent: every connection to a listener here becomes a connection inside
+// the guest. Works on every backend and without a guest network.
 #pragma once
 
 #include <list>

@@ -58,7 +58,8 @@ class Forward : public testing::Test {
 
 TEST_F(Forward, AsksTheGuestForTheTarget) {
   const sys::UniqueFd fd = connected();
-  const wire::Open open = wire::decode_open(bytes_of(guest_.find(FrameType::kOpen)->payload)).value();
+  const wire::Open open =
+      wire::decode_open(bytes_of(guest_.find(FrameType::kOpen)->payload)).value();
   EXPECT_EQ(open.kind, wire::OpenKind::kConnect);
   EXPECT_EQ(open.file.path, "127.0.0.1:80");
 }
@@ -115,7 +116,8 @@ TEST_F(Forward, HoldsBackAGuestWhoseOutputNobodyReads) {
   std::size_t sent = 0;
   std::size_t granted = wire::kInitialWindow;
   guest_.on_frame = [&](const Seen& frame) {
-    if (frame.type == FrameType::kCredit) granted += wire::decode_u32(bytes_of(frame.payload)).value();
+    if (frame.type == FrameType::kCredit)
+      granted += wire::decode_u32(bytes_of(frame.payload)).value();
   };
   // Until neither the socket nor the window takes more.
   const auto push = [&] {

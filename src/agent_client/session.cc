@@ -41,7 +41,8 @@ class Session {
       pump_input();
     }
     Deadline deadline = Deadline::none();
-    if (options_.give_up) deadline = Deadline::after(*options_.give_up, "the end of the guest's process");
+    if (options_.give_up)
+      deadline = Deadline::after(*options_.give_up, "the end of the guest's process");
     while (!closed_) {
       if (failure_) return *failure_;
       MVM_TRY(loop_.run_once(deadline));
@@ -56,7 +57,9 @@ class Session {
  private:
   StreamHandlers handlers() {
     StreamHandlers h;
-    h.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) { write_out(channel, bytes); };
+    h.on_data = [this](std::uint8_t channel, std::span<const std::byte> bytes) {
+      write_out(channel, bytes);
+    };
     h.on_credit = [this] { pump_input(); };
     h.on_started = options_.on_started;
     h.on_closed = [this](const wire::Closed& closed) { closed_ = closed; };
@@ -74,7 +77,8 @@ class Session {
     if (fd >= 0 && !output_broken_) {
       if (auto done = sys::write_full(fd, bytes); !done) {
         output_broken_ = true;
-        if (done.error().errnum() != EPIPE) failure_ = std::move(done).error().with_context("writing output");
+        if (done.error().errnum() != EPIPE)
+          failure_ = std::move(done).error().with_context("writing output");
         stream_->cancel();
       }
     }
@@ -87,7 +91,8 @@ class Session {
     if (options_.on_progress) options_.on_progress(total_);
   }
 
-  // Reads input while there is credit; a pipe or terminal is then watched, and left alone without credit.
+  // Reads input while there is credit; a pipe or terminal is then watched, and left alone without
+  // credit.
   void pump_input() {
     if (!stream_ || io_.input < 0 || input_done_) return;
     if (!input_always_ready_) return set_input_watch(stream_->credit() > 0);
@@ -125,9 +130,11 @@ class Session {
 
   Result<> watch_signals() {
     if (!options_.forward_signals) return {};
-    signals_ = MVM_TRY(sys::signal_fd({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}));
+    signals_ =
+        MVM_TRY(sys::signal_fd({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH}));
     return loop_.add(signals_.get(), EPOLLIN, [this](std::uint32_t) {
-      while (const auto info = sys::read_signal(signals_.get())) on_signal(static_cast<int>(info->ssi_signo));
+      while (const auto info = sys::read_signal(signals_.get()))
+        on_signal(static_cast<int>(info->ssi_signo));
     });
   }
 
@@ -135,7 +142,8 @@ class Session {
     if (!stream_) return;
     if (signum != SIGWINCH) return stream_->send_signal(signum);
     if (!options_.raw_terminal) return;
-    if (const auto size = sys::window_size(io_.input)) stream_->send_resize(size->rows, size->columns);
+    if (const auto size = sys::window_size(io_.input))
+      stream_->send_resize(size->rows, size->columns);
   }
 
   Client& client_;

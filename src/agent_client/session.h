@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One stream joined to descriptors of this process: what `exec`, `run`, `console` and `cp` do once connected.
+// One stream joined to descriptors of this process: what `exec`, `run`, `console` and `cp` do once
+// connected.
 #pragma once
 
 #include <cstdint>
@@ -23,17 +24,18 @@ struct SessionIo {
 constexpr std::size_t kMostText = 16 * 1024 * 1024;
 
 struct SessionOptions {
-  bool raw_terminal = false;     // put `input` into raw mode and follow its window size
-  bool forward_signals = false;  // INT, TERM, HUP, QUIT, USR1, USR2 of ours go to the guest's process
+  bool raw_terminal = false;  // put `input` into raw mode and follow its window size
+  bool forward_signals =
+      false;  // INT, TERM, HUP, QUIT, USR1, USR2 of ours go to the guest's process
   // A guest that does not answer its own timeout is given up on after this.
   std::optional<Millis> give_up;
   std::function<void(std::uint32_t pid)> on_started;
   std::function<void(std::uint64_t bytes)> on_progress;  // bytes moved so far, either way
 };
 
-// Runs the request to its end, pumping bytes. When the reader of our output goes away the stream is cancelled and
-// the result is that of a process ended by SIGPIPE.
-// Errors: those of the connection; how the process ended is the result.
+// Runs the request to its end, pumping bytes. When the reader of our output goes away the stream is
+// cancelled and the result is that of a process ended by SIGPIPE. Errors: those of the connection;
+// how the process ended is the result.
 Result<wire::Closed> run_session(Client& client, const wire::Open& request, const SessionIo& io,
                                  const SessionOptions& options = {});
 

@@ -53,7 +53,9 @@ TEST_F(SessionTest, PassesOutputAndErrorsOnAndReturnsTheEnd) {
     guest_.close(stream, {wire::Outcome::kExited, 42, ""});
   });
   const auto closed =
-      run_session(*guest_.client, exec({"x"}), {-1, out_.write_end.get(), err_.write_end.get(), nullptr, nullptr}).value();
+      run_session(*guest_.client, exec({"x"}),
+                  {-1, out_.write_end.get(), err_.write_end.get(), nullptr, nullptr})
+          .value();
   EXPECT_EQ(closed.code, 42);
   EXPECT_EQ(rest(out_), "out");
   EXPECT_EQ(rest(err_), "err");
@@ -87,7 +89,8 @@ TEST_F(SessionTest, SendsAPipeUntilItsEnd) {
   ASSERT_TRUE(sys::write_full(in.write_end.get(), "from a pipe"));
   in.write_end.reset();
   act_as_reader();
-  ASSERT_TRUE(run_session(*guest_.client, exec({"x"}), {in.read_end.get(), -1, -1, nullptr, nullptr}));
+  ASSERT_TRUE(
+      run_session(*guest_.client, exec({"x"}), {in.read_end.get(), -1, -1, nullptr, nullptr}));
   EXPECT_EQ(guest_.input, "from a pipe");
 }
 
@@ -110,7 +113,9 @@ TEST_F(SessionTest, StopsReadingInputWithoutCredit) {
 TEST_F(SessionTest, EndsWhileItsInputIsStillOpen) {
   const sys::Pipe in = sys::make_pipe().value();
   on_open([&](std::uint32_t stream) { guest_.close(stream, {wire::Outcome::kSignalled, 9, ""}); });
-  const auto closed = run_session(*guest_.client, exec({"x"}), {in.read_end.get(), -1, -1, nullptr, nullptr}).value();
+  const auto closed =
+      run_session(*guest_.client, exec({"x"}), {in.read_end.get(), -1, -1, nullptr, nullptr})
+          .value();
   EXPECT_EQ(closed.outcome, wire::Outcome::kSignalled);
 }
 
@@ -120,9 +125,11 @@ TEST_F(SessionTest, CancelsWhenNobodyReadsItsOutput) {
   auto answer = std::move(guest_.on_frame);
   guest_.on_frame = [&](const Seen& frame) {
     answer(frame);
-    if (frame.type == FrameType::kCancel) guest_.close(frame.stream, {wire::Outcome::kCancelled, 0, ""});
+    if (frame.type == FrameType::kCancel)
+      guest_.close(frame.stream, {wire::Outcome::kCancelled, 0, ""});
   };
-  const auto closed = run_session(*guest_.client, exec({"yes"}), {-1, out_.write_end.get(), -1, nullptr, nullptr});
+  const auto closed =
+      run_session(*guest_.client, exec({"yes"}), {-1, out_.write_end.get(), -1, nullptr, nullptr});
   ASSERT_TRUE(closed.has_value());
   EXPECT_EQ(closed->outcome, wire::Outcome::kSignalled);
   EXPECT_EQ(closed->code, SIGPIPE);
@@ -131,7 +138,8 @@ TEST_F(SessionTest, CancelsWhenNobodyReadsItsOutput) {
 TEST_F(SessionTest, ReportsOutputThatCannotBeWritten) {
   const sys::UniqueFd full = sys::open_file("/dev/full", O_WRONLY).value();
   on_open([&](std::uint32_t stream) { guest_.output(stream, "lost"); });
-  const Error error = run_session(*guest_.client, exec({"x"}), {-1, full.get(), -1, nullptr, nullptr}).error();
+  const Error error =
+      run_session(*guest_.client, exec({"x"}), {-1, full.get(), -1, nullptr, nullptr}).error();
   EXPECT_EQ(error.code(), Errc::kNoSpace);
   EXPECT_THAT(error.text(), HasSubstr("writing output"));
 }
@@ -212,7 +220,8 @@ TEST_F(SessionTest, FailsWithTheCauseWhenTheMachineDies) {
     guest_.send_state({wire::VmPhase::kFailed, 0, "guest kernel panic: oops", "look"});
     guest_.hang_up();
   });
-  EXPECT_THAT(run_session(*guest_.client, exec({"x"}), {}).error().text(), HasSubstr("guest kernel panic: oops"));
+  EXPECT_THAT(run_session(*guest_.client, exec({"x"}), {}).error().text(),
+              HasSubstr("guest kernel panic: oops"));
 }
 
 wire::Open read_request() {
@@ -244,7 +253,8 @@ TEST_F(SessionTest, CollectFailsWithTheGuestsOwnWords) {
 TEST_F(SessionTest, CollectRefusesMoreThanItsLimit) {
   guest_.on_frame = [&](const Seen& frame) {
     if (frame.type == FrameType::kEof) guest_.output(frame.stream, std::string(2000, 'x'));
-    if (frame.type == FrameType::kCancel) guest_.close(frame.stream, {wire::Outcome::kCancelled, 0, ""});
+    if (frame.type == FrameType::kCancel)
+      guest_.close(frame.stream, {wire::Outcome::kCancelled, 0, ""});
   };
   const Error error = collect(*guest_.client, read_request(), kibibytes(1)).error();
   EXPECT_EQ(error.code(), Errc::kLimit);
@@ -281,12 +291,14 @@ TEST(ClientTest, FailsWithTheCauseOfAFailedStart) {
 TEST(ClientTest, FailsWhenTheSupervisorGoesAway) {
   Guest guest({wire::VmPhase::kStarting, 0, "", ""});
   guest.hang_up();
-  EXPECT_EQ(guest.client->wait_ready(Deadline::after(Millis(10'000), "ready")).error().code(), Errc::kNotFound);
+  EXPECT_EQ(guest.client->wait_ready(Deadline::after(Millis(10'000), "ready")).error().code(),
+            Errc::kNotFound);
 }
 
 TEST(ClientTest, NamesItsDeadline) {
   Guest guest({wire::VmPhase::kStarting, 0, "", ""});
-  const Error error = guest.client->wait_ready(Deadline::after(Millis(10), "the guest being ready")).error();
+  const Error error =
+      guest.client->wait_ready(Deadline::after(Millis(10), "the guest being ready")).error();
   EXPECT_EQ(error.code(), Errc::kTimeout);
   EXPECT_THAT(error.text(), HasSubstr("the guest being ready"));
 }
@@ -295,7 +307,8 @@ TEST(ClientTest, ReturnsTheFinalStateWhenEverythingIsCleanedUp) {
   Guest guest;
   guest.send_state({wire::VmPhase::kStopped, 3, "done", ""});
   guest.hang_up();
-  const wire::VmState state = guest.client->wait_stopped(Deadline::after(Millis(10'000), "the end")).value();
+  const wire::VmState state =
+      guest.client->wait_stopped(Deadline::after(Millis(10'000), "the end")).value();
   EXPECT_EQ(state.exit_code, 3);
   EXPECT_FALSE(guest.client->connected());
 }
@@ -304,7 +317,8 @@ TEST(ClientTest, SendsARequestToStop) {
   Guest guest;
   guest.client->request_stop({1234, true});
   ASSERT_TRUE(guest.until([&] { return guest.find(FrameType::kStop) != nullptr; }));
-  const wire::Stop stop = wire::decode_stop(bytes_of(guest.find(FrameType::kStop)->payload)).value();
+  const wire::Stop stop =
+      wire::decode_stop(bytes_of(guest.find(FrameType::kStop)->payload)).value();
   EXPECT_EQ(stop.grace_ms, 1234U);
   EXPECT_TRUE(stop.kill);
 }
@@ -312,7 +326,8 @@ TEST(ClientTest, SendsARequestToStop) {
 TEST(ClientTest, EndsTheConnectionOnAStateThatIsMalformed) {
   Guest guest({wire::VmPhase::kStarting, 0, "", ""});
   guest.send(0, FrameType::kState, 0, "?");
-  EXPECT_THAT(guest.client->wait_ready(Deadline::after(Millis(10'000), "ready")).error().text(), HasSubstr("malformed state"));
+  EXPECT_THAT(guest.client->wait_ready(Deadline::after(Millis(10'000), "ready")).error().text(),
+              HasSubstr("malformed state"));
 }
 
 TEST(ClientTest, TellsThatItHasBeenDisconnected) {

@@ -22,7 +22,8 @@ void Stream::send_eof() {
 }
 
 void Stream::send_signal(int signum) {
-  if (!closed_) table_.send_(id_, FrameType::kSignal, 0, wire::encode_u32(static_cast<std::uint32_t>(signum)));
+  if (!closed_)
+    table_.send_(id_, FrameType::kSignal, 0, wire::encode_u32(static_cast<std::uint32_t>(signum)));
 }
 
 void Stream::send_resize(std::uint16_t rows, std::uint16_t columns) {
@@ -46,11 +47,13 @@ void Stream::consumed(std::uint8_t channel, std::size_t bytes) {
   owed += bytes;
   if (closed_ || owed < wire::kGrantThreshold) return;
   window_[channel] += owed;
-  table_.send_(id_, FrameType::kCredit, channel, wire::encode_u32(static_cast<std::uint32_t>(owed)));
+  table_.send_(id_, FrameType::kCredit, channel,
+               wire::encode_u32(static_cast<std::uint32_t>(owed)));
   owed = 0;
 }
 
-Result<std::shared_ptr<Stream>> StreamTable::open(const wire::Open& request, StreamHandlers handlers) {
+Result<std::shared_ptr<Stream>> StreamTable::open(const wire::Open& request,
+                                                  StreamHandlers handlers) {
   const wire::Payload payload = wire::encode(request);
   if (payload.size() > wire::kMaxPayload)
     return Error(Errc::kInvalidArgument, "command line and environment are larger than " +

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The host side of agent streams: opens them, counts credit both ways, hands frames to their owner.
 //
-// It knows no descriptor: frames go out through a function and come in through handle(), so the CLI uses it over
-// the supervisor's socket and the supervisor over its own router.
+// It knows no descriptor: frames go out through a function and come in through handle(), so the CLI
+// uses it over the supervisor's socket and the supervisor over its own router.
 #pragma once
 
 #include <cstdint>
@@ -55,8 +55,9 @@ class Stream {
   std::uint32_t id_;
   StreamHandlers handlers_;
   std::size_t credit_ = wire::kInitialWindow;
-  std::size_t owed_[wire::kChannels] = {};      // consumed, not granted again yet
-  std::size_t window_[wire::kChannels] = {wire::kInitialWindow, wire::kInitialWindow, wire::kInitialWindow};
+  std::size_t owed_[wire::kChannels] = {};  // consumed, not granted again yet
+  std::size_t window_[wire::kChannels] = {wire::kInitialWindow, wire::kInitialWindow,
+                                          wire::kInitialWindow};
   bool closed_ = false;
 };
 

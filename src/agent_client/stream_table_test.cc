@@ -23,7 +23,8 @@ struct Sent {
 
 class Streams : public testing::Test {
  protected:
-  StreamTable table_{[this](std::uint32_t stream, FrameType type, std::uint8_t channel, std::span<const std::byte> payload) {
+  StreamTable table_{[this](std::uint32_t stream, FrameType type, std::uint8_t channel,
+                            std::span<const std::byte> payload) {
     sent_.push_back({stream, type, channel, payload.size(), wire::decode_u32(payload).value_or(0)});
   }};
   std::vector<Sent> sent_;
@@ -49,7 +50,8 @@ class Streams : public testing::Test {
     sent_.clear();
     return stream;
   }
-  Result<> receive(std::uint32_t stream, FrameType type, std::uint8_t channel = 0, std::span<const std::byte> payload = {}) {
+  Result<> receive(std::uint32_t stream, FrameType type, std::uint8_t channel = 0,
+                   std::span<const std::byte> payload = {}) {
     return table_.handle({stream, type, channel, payload});
   }
   Result<> receive_data(std::size_t size) {
@@ -130,7 +132,8 @@ TEST_F(Streams, TellTheirOwnerStartEndOfFileAndEnd) {
   const auto stream = open();
   ASSERT_TRUE(receive(1, FrameType::kStarted, 0, wire::encode_u32(77)));
   ASSERT_TRUE(receive(1, FrameType::kEof, wire::kStdout));
-  ASSERT_TRUE(receive(1, FrameType::kClosed, 0, wire::encode(wire::Closed{wire::Outcome::kExited, 3, ""})));
+  ASSERT_TRUE(
+      receive(1, FrameType::kClosed, 0, wire::encode(wire::Closed{wire::Outcome::kExited, 3, ""})));
   EXPECT_EQ(pid_, 77U);
   EXPECT_THAT(eofs_, testing::ElementsAre(wire::kStdout));
   EXPECT_EQ(closed_->code, 3);
@@ -146,7 +149,8 @@ TEST_F(Streams, SendSignalsSizesEofAndCancel) {
   stream->cancel();
   std::vector<FrameType> types;
   for (const Sent& frame : sent_) types.push_back(frame.type);
-  EXPECT_THAT(types, testing::ElementsAre(FrameType::kSignal, FrameType::kResize, FrameType::kEof, FrameType::kCancel));
+  EXPECT_THAT(types, testing::ElementsAre(FrameType::kSignal, FrameType::kResize, FrameType::kEof,
+                                          FrameType::kCancel));
   EXPECT_EQ(sent_[0].number, 15U);
 }
 
@@ -209,7 +213,8 @@ TEST_F(Streams, MayOpenAnotherWhileTheyEnd) {
 
 TEST_F(Streams, RefuseFramesThatAreTheHostsToSend) {
   const auto stream = open();
-  for (const FrameType type : {FrameType::kOpen, FrameType::kSignal, FrameType::kResize, FrameType::kCancel})
+  for (const FrameType type :
+       {FrameType::kOpen, FrameType::kSignal, FrameType::kResize, FrameType::kCancel})
     EXPECT_EQ(receive(1, type).error().code(), Errc::kGuestFault);
 }
 

@@ -47,7 +47,8 @@ void copy_data(archive* from, archive* to) {
     const int rc = archive_read_data_block(from, &block, &size, &offset);
     if (rc == ARCHIVE_EOF) return;
     check(from, rc, "reading");
-    if (archive_write_data_block(to, block, size, offset) < ARCHIVE_OK) check(to, ARCHIVE_FATAL, "writing");
+    if (archive_write_data_block(to, block, size, offset) < ARCHIVE_OK)
+      check(to, ARCHIVE_FATAL, "writing");
   }
 }
 
@@ -62,7 +63,8 @@ void pack_data(archive* disk, archive* tar, const std::string& path) {
     const int rc = archive_read_data_block(disk, &block, &size, &offset);
     while (at < offset) {
       const auto gap = std::min<la_int64_t>(offset - at, static_cast<la_int64_t>(sizeof zeros));
-      if (archive_write_data(tar, zeros, static_cast<std::size_t>(gap)) < 0) check(tar, ARCHIVE_FATAL, "writing");
+      if (archive_write_data(tar, zeros, static_cast<std::size_t>(gap)) < 0)
+        check(tar, ARCHIVE_FATAL, "writing");
       at += gap;
     }
     if (rc == ARCHIVE_EOF) return;
@@ -73,9 +75,11 @@ void pack_data(archive* disk, archive* tar, const std::string& path) {
 }
 
 void write_member(archive* disk, archive* tar, archive_entry* entry) {
-  const std::string path = archive_entry_sourcepath(entry) != nullptr ? archive_entry_sourcepath(entry) : "";
+  const std::string path =
+      archive_entry_sourcepath(entry) != nullptr ? archive_entry_sourcepath(entry) : "";
   check(tar, archive_write_header(tar, entry), path.c_str());
-  if (archive_entry_size(entry) > 0 && archive_entry_filetype(entry) == AE_IFREG) pack_data(disk, tar, path);
+  if (archive_entry_size(entry) > 0 && archive_entry_filetype(entry) == AE_IFREG)
+    pack_data(disk, tar, path);
 }
 
 [[noreturn]] void pack_main(const PackRequest& request) {
@@ -132,10 +136,11 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
   const Archive tar(archive_read_new());
   const Archive disk(archive_write_disk_new());
   archive_read_support_format_tar(tar.get());
-  // The guest is not trusted: no way out of the directory, no set-id bits unless they survive the umask, no owners.
-  archive_write_disk_set_options(disk.get(), ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
-                                                 ARCHIVE_EXTRACT_SECURE_SYMLINKS |
-                                                 ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
+  // The guest is not trusted: no way out of the directory, no set-id bits unless they survive the
+  // umask, no owners.
+  archive_write_disk_set_options(
+      disk.get(), ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+                      ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
   check(tar.get(), archive_read_open_fd(tar.get(), 0, kBlock), "opening the stream");
   if (::chdir(request.directory.c_str()) != 0) fail(Error::from_errno(request.directory).text());
   bool any = false;
@@ -147,9 +152,11 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
     check(tar.get(), rc, "reading the guest's stream");
     any = true;
     const auto type = archive_entry_filetype(entry);
-    if (archive_entry_hardlink(entry) == nullptr && type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK) {
+    if (archive_entry_hardlink(entry) == nullptr && type != AE_IFREG && type != AE_IFDIR &&
+        type != AE_IFLNK) {
       // Once: nobody reads this before the end, and the guest decides how many there are.
-      if (!std::exchange(skipped, true)) (void)sys::write_full(2, "skipped special files of the guest's stream\n");
+      if (!std::exchange(skipped, true))
+        (void)sys::write_full(2, "skipped special files of the guest's stream\n");
       continue;
     }
     rebase(entry, request);
@@ -162,7 +169,8 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
   ::_exit(0);
 }
 
-// Forks a child whose descriptor `end` (0 or 1) is one end of a pipe, and whose stderr is collected.
+// Forks a child whose descriptor `end` (0 or 1) is one end of a pipe, and whose stderr is
+// collected.
 Result<TarChild> start(int end, const std::function<void()>& body) {
   sys::Pipe data = MVM_TRY(sys::make_pipe());
   sys::Pipe errors = MVM_TRY(sys::make_pipe());
@@ -194,13 +202,16 @@ Result<> TarChild::finish() {
   while (!words.empty() && words.back() == '\n') words.pop_back();
   if (status.ok()) return {};
   const bool full = words.find("No space left") != std::string::npos;
-  return Error(full ? Errc::kNoSpace : Errc::kIo, words.empty() ? "copying ended with " + status.text() : words);
+  return Error(full ? Errc::kNoSpace : Errc::kIo,
+               words.empty() ? "copying ended with " + status.text() : words);
 }
 
 Result<TarChild> pack(const PackRequest& request) {
   struct stat st;
   if (::lstat(request.path.c_str(), &st) != 0) return Error::from_errno(request.path);
-  return start(1, [&] { pack_main(request); });
+  PackRequest named = request;  // members are named by what follows the path
+  while (named.path.size() > 1 && named.path.back() == '/') named.path.pop_back();
+  return start(1, [&] { pack_main(named); });
 }
 
 Result<TarChild> unpack(const UnpackRequest& request) {
@@ -217,7 +228,8 @@ std::optional<std::string> rebase_member(std::string_view member, std::string_vi
     at = end + 1;
   }
   const std::size_t slash = member.find('/');
-  const std::string_view rest = slash == std::string_view::npos ? std::string_view() : member.substr(slash + 1);
+  const std::string_view rest =
+      slash == std::string_view::npos ? std::string_view() : member.substr(slash + 1);
   if (rename_to.empty()) return rest.empty() ? "." : std::string(rest);
   return std::string(rename_to) + (rest.empty() ? "" : "/" + std::string(rest));
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The host's half of `mvmctl cp`: files of this host to a tar stream and back, in a child process that is
-// joined to the agent stream by a pipe. Nothing is buffered, so a copy may have any size.
+// The host's half of `mvmctl cp`: files of this host to a tar stream and back, in a child process
+// that is joined to the agent stream by a pipe. Nothing is buffered, so a copy may have any size.
 #pragma once
 
 #include <optional>
@@ -39,12 +39,14 @@ Result<TarChild> pack(const PackRequest& request);
 
 struct UnpackRequest {
   std::string directory;  // existing; nothing is written outside it, whatever the guest sends
-  std::string rename_to;  // replaces the first component of every member; empty: that component is dropped
+  std::string
+      rename_to;  // replaces the first component of every member; empty: that component is dropped
 };
 Result<TarChild> unpack(const UnpackRequest& request);
 
-// Which part of a member name stays, or nothing when the name is not acceptable (absolute, "..", wrong root). Pure.
-// Shape: ("etc/passwd", "copy") → "copy/passwd"; ("etc/passwd", "") → "passwd"; ("etc", "") → "."
+// Which part of a member name stays, or nothing when the name is not acceptable (absolute, "..",
+// wrong root). Pure. Shape: ("etc/passwd", "copy") → "copy/passwd"; ("etc/passwd", "") → "passwd";
+// ("etc", "") → "."
 std::optional<std::string> rebase_member(std::string_view member, std::string_view rename_to);
 
 }  // namespace mvm::agent_client

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A guest for tests: the far end of a Client, which does what a test tells it and remembers what it was sent.
+// A guest for tests: the far end of a Client, which does what a test tells it and remembers what it
+// was sent.
 #pragma once
 
 #include <signal.h>
@@ -17,7 +18,9 @@
 
 namespace mvm::agent_client::testing_guest {
 
-inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 inline std::string text_of(std::span<const std::byte> bytes) {
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
@@ -38,21 +41,30 @@ class Guest {
     sys::SocketPair pair = sys::make_socket_pair().value();
     link_ = std::make_unique<wire::Link>(
         loop, std::move(pair.second),
-        wire::Link::Handlers{[this](const wire::Frame& frame) { return take(frame); },
-                             [this](std::optional<Error> error) { ended = error ? error->text() : "end of file"; },
-                             {}});
+        wire::Link::Handlers{
+            [this](const wire::Frame& frame) { return take(frame); },
+            [this](std::optional<Error> error) { ended = error ? error->text() : "end of file"; },
+            {}});
     client = Client::attach(loop, std::move(pair.first)).value();
     (void)link_->start();
-    link_->send_control(wire::FrameType::kHello, wire::encode(wire::Hello{wire::kProtocolVersion, "test", ""}));
+    link_->send_control(wire::FrameType::kHello,
+                        wire::encode(wire::Hello{wire::kProtocolVersion, "test", ""}));
     send_state(state);
   }
 
-  void send_state(const wire::VmState& state) { link_->send_control(wire::FrameType::kState, wire::encode(state)); }
-  void send(std::uint32_t stream, wire::FrameType type, std::uint8_t channel = 0, std::string_view payload = {}) {
+  void send_state(const wire::VmState& state) {
+    link_->send_control(wire::FrameType::kState, wire::encode(state));
+  }
+  void send(std::uint32_t stream, wire::FrameType type, std::uint8_t channel = 0,
+            std::string_view payload = {}) {
     link_->send(stream, type, channel, bytes_of(payload));
   }
-  void output(std::uint32_t stream, std::string_view text) { send(stream, wire::FrameType::kData, wire::kStdout, text); }
-  void errors(std::uint32_t stream, std::string_view text) { send(stream, wire::FrameType::kData, wire::kStderr, text); }
+  void output(std::uint32_t stream, std::string_view text) {
+    send(stream, wire::FrameType::kData, wire::kStdout, text);
+  }
+  void errors(std::uint32_t stream, std::string_view text) {
+    send(stream, wire::FrameType::kData, wire::kStderr, text);
+  }
   void credit(std::uint32_t stream, std::uint8_t channel, std::uint32_t bytes) {
     link_->send(stream, wire::FrameType::kCredit, channel, wire::encode_u32(bytes));
   }
@@ -100,8 +112,10 @@ class Guest {
  private:
   Result<> take(const wire::Frame& frame) {
     Seen copy{frame.stream, frame.type, frame.channel, text_of(frame.payload)};
-    if (frame.type == wire::FrameType::kData) input += copy.payload;
-    else seen.push_back(copy);
+    if (frame.type == wire::FrameType::kData)
+      input += copy.payload;
+    else
+      seen.push_back(copy);
     if (on_frame) on_frame(copy);
     return {};
   }

@@ -52,7 +52,7 @@ struct LaunchPlan {
 enum class EndReason { kGuestPoweroff, kGuestReset, kGuestPanic, kEngineExit };
 struct MachineEnd {
   EndReason reason = EndReason::kEngineExit;
-  sys::ExitStatus status;  // of the engine process
+  sys::ExitStatus status;     // of the engine process
   std::string engine_output;  // the end of what it wrote on stderr
 };
 
@@ -67,7 +67,8 @@ class Machine {
   virtual sys::UniqueFd take_console() = 0;
   // Reports the end of the engine, once. Errors: epoll's.
   virtual Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) = 0;
-  // Ends the engine at once. The guest has been asked before, or is beyond asking. on_end still comes.
+  // Ends the engine at once. The guest has been asked before, or is beyond asking. on_end still
+  // comes.
   virtual void kill() = 0;
 };
 

@@ -12,13 +12,15 @@ Result<EngineProcess> start_engine(const LaunchPlan& plan) {
   EngineProcess out;
   sys::Command command;
   command.argv = plan.argv;
-  command.new_session = true;      // the terminal's Ctrl-C is for the guest's process, not for the engine
+  command.new_session =
+      true;  // the terminal's Ctrl-C is for the guest's process, not for the engine
   command.die_with_parent = true;  // a killed supervisor leaves no engine behind
   sys::SocketPair agent = MVM_TRY(sys::make_socket_pair());
   sys::SocketPair control = MVM_TRY(sys::make_socket_pair());
   sys::SocketPair console = MVM_TRY(sys::make_socket_pair());
   sys::Pipe errors = MVM_TRY(sys::make_pipe());
-  command.fds = {{errors.write_end.get(), 1}, {errors.write_end.get(), 2}, {agent.second.get(), kAgentFd}};
+  command.fds = {
+      {errors.write_end.get(), 1}, {errors.write_end.get(), 2}, {agent.second.get(), kAgentFd}};
   if (plan.has_control) command.fds.emplace_back(control.second.get(), kControlFd);
   if (plan.has_console) command.fds.emplace_back(console.second.get(), kConsoleFd);
   out.child = MVM_TRY_CTX(sys::spawn(command), "starting the " + plan.backend + " engine");

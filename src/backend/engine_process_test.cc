@@ -25,7 +25,10 @@ LaunchPlan shell(const std::string& script, bool all_streams = true) {
 std::string rest(const sys::UniqueFd& fd) { return sys::read_fd(fd.get()).value(); }
 
 TEST(EngineProcessTest, ConnectsEveryStreamUnderItsNumber) {
-  EngineProcess engine = start_engine(shell("echo control >&3; echo agent >&4; echo console >&5; echo out; echo err >&2")).value();
+  EngineProcess engine =
+      start_engine(
+          shell("echo control >&3; echo agent >&4; echo console >&5; echo out; echo err >&2"))
+          .value();
   EXPECT_EQ(rest(engine.control), "control\n");
   EXPECT_EQ(rest(engine.agent), "agent\n");
   EXPECT_EQ(rest(engine.console), "console\n");
@@ -42,14 +45,16 @@ TEST(EngineProcessTest, ReadsWhatTheHostSends) {
 }
 
 TEST(EngineProcessTest, LeavesOutStreamsThatThePlanDoesNotHave) {
-  const EngineProcess engine = start_engine(shell("ls /proc/self/fd | tr '\\n' ' ' >&4", false)).value();
+  const EngineProcess engine =
+      start_engine(shell("ls /proc/self/fd | tr '\\n' ' ' >&4", false)).value();
   EXPECT_FALSE(static_cast<bool>(engine.control));
   EXPECT_FALSE(static_cast<bool>(engine.console));
   EXPECT_EQ(rest(engine.agent), "0 1 2 3 4 ");  // 3 is ls's own directory
 }
 
 TEST(EngineProcessTest, IsAwayFromTheTerminalsSession) {
-  const EngineProcess engine = start_engine(shell("cut -d' ' -f6 /proc/$$/stat >&4; echo $$ >&4", false)).value();
+  const EngineProcess engine =
+      start_engine(shell("cut -d' ' -f6 /proc/$$/stat >&4; echo $$ >&4", false)).value();
   const std::string text = rest(engine.agent);
   EXPECT_EQ(text.substr(0, text.size() / 2), text.substr(text.size() / 2));
 }
@@ -64,7 +69,9 @@ TEST(EngineProcessTest, NamesAnEngineThatIsMissing) {
 
 TEST(ErrorTailTest, KeepsTheEndOfALongOutput) {
   EngineProcess engine =
-      start_engine(shell("head -c 50000 /dev/zero | tr '\\0' x >&2; echo 'the last word' >&2", false)).value();
+      start_engine(
+          shell("head -c 50000 /dev/zero | tr '\\0' x >&2; echo 'the last word' >&2", false))
+          .value();
   ASSERT_TRUE(engine.child.wait(soon()));
   ErrorTail tail;
   EXPECT_FALSE(tail.drain(engine.errors.get()));

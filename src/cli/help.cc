@@ -56,7 +56,7 @@ std::string option_name(const Option& option) {
   return "    " + out + (option.value_name.empty() ? "" : " " + option.value_name);
 }
 
-std::string with_notes(std::string help, const Target& target,
+std::string with_notes(const std::string& help, const Target& target,
                        const std::vector<std::string>& choices, bool required) {
   std::string notes;
   const auto note = [&](const std::string& text) {

@@ -33,10 +33,12 @@ void add_machine_options(CommandSpec& spec, MachineOptions& options);
 
 // What the texts say, as a request; what they leave out comes from the configuration.
 // Errors: kInvalidArgument naming the option.
-Result<workflow::CreateRequest> to_request(const MachineOptions& options, const workflow::Config& config);
+Result<workflow::CreateRequest> to_request(const MachineOptions& options,
+                                           const workflow::Config& config);
 
 // The options of a registry, as `image pull` has them too.
-void add_pull_options(CommandSpec& spec, image::PullRequest& pull, std::optional<std::string>& tls_verify);
+void add_pull_options(CommandSpec& spec, image::PullRequest& pull,
+                      std::optional<std::string>& tls_verify);
 
 // "[IP:]HOST:GUEST[/udp]". Errors: kInvalidArgument quoting it.
 Result<spec::PortForward> parse_forward(std::string_view text);

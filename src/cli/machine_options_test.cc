@@ -28,11 +28,12 @@ TEST_P(ForwardText, IsUnderstood) {
   EXPECT_EQ(f.protocol, c.protocol);
 }
 
-INSTANTIATE_TEST_SUITE_P(Options, ForwardText,
-                         testing::Values(Forward{"8080:80", "127.0.0.1", 8080, 80, spec::Protocol::kTcp},
-                                         Forward{"8080:80/tcp", "127.0.0.1", 8080, 80, spec::Protocol::kTcp},
-                                         Forward{"5353:53/udp", "127.0.0.1", 5353, 53, spec::Protocol::kUdp},
-                                         Forward{"0.0.0.0:1:65535", "0.0.0.0", 1, 65535, spec::Protocol::kTcp}));
+INSTANTIATE_TEST_SUITE_P(
+    Options, ForwardText,
+    testing::Values(Forward{"8080:80", "127.0.0.1", 8080, 80, spec::Protocol::kTcp},
+                    Forward{"8080:80/tcp", "127.0.0.1", 8080, 80, spec::Protocol::kTcp},
+                    Forward{"5353:53/udp", "127.0.0.1", 5353, 53, spec::Protocol::kUdp},
+                    Forward{"0.0.0.0:1:65535", "0.0.0.0", 1, 65535, spec::Protocol::kTcp}));
 
 class BadForward : public testing::TestWithParam<const char*> {};
 
@@ -43,8 +44,9 @@ TEST_P(BadForward, IsRefusedAndQuoted) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Options, BadForward,
-                         testing::Values("", "80", ":", "80:", ":80", "0:80", "80:0", "65536:80", "80:65536", "a:80", "80:b",
-                                         "localhost:80:80", ":80:80", "80:80/sctp", "80:80/", "-1:80", "1:2:3:4",
+                         testing::Values("", "80", ":", "80:", ":80", "0:80", "80:0", "65536:80",
+                                         "80:65536", "a:80", "80:b", "localhost:80:80", ":80:80",
+                                         "80:80/sctp", "80:80/", "-1:80", "1:2:3:4",
                                          "127.0.0.1,x:80:80"));
 
 TEST(Restart, KnowsItsPolicies) {
@@ -55,14 +57,17 @@ TEST(Restart, KnowsItsPolicies) {
 }
 
 TEST(Restart, RefusesEverythingElse) {
-  for (const char* text : {"", "always", "on-failure:", "on-failure:0", "on-failure:-1", "on-failure:x", "on-failure:3x",
-                           "on-failure:4294967296", "on-failures"})
+  for (const char* text : {"", "always", "on-failure:", "on-failure:0", "on-failure:-1",
+                           "on-failure:x", "on-failure:3x", "on-failure:4294967296", "on-failures"})
     EXPECT_EQ(parse_restart(text).error().code(), Errc::kInvalidArgument) << text;
 }
 
 workflow::Config config() {
-  return workflow::Config::parse("image = \"debian:bookworm\"\nmemory = \"1G\"\ncpus = 2\nnetwork = \"none\"\ndisk = \"2G\"\n",
-                                 "config.toml").value();
+  return workflow::Config::parse(
+             "image = \"debian:bookworm\"\nmemory = \"1G\"\ncpus = 2\nnetwork = \"none\"\ndisk = "
+             "\"2G\"\n",
+             "config.toml")
+      .value();
 }
 
 TEST(ToRequest, TakesTheStandardWithoutAnythingElse) {

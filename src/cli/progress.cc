@@ -45,7 +45,7 @@ Progress::Progress(const Context& context)
 Progress::Progress(int fd, bool enabled, std::size_t columns, Now now)
     : fd_(fd), enabled_(enabled), columns_(columns), now_(std::move(now)) {}
 
-void Progress::step(std::string label) {
+void Progress::step(const std::string& label) {
   finish();
   label_ = printable(label);
   started_ = now_();

@@ -28,7 +28,7 @@ class Progress {
   ~Progress() { finish(); }
 
   // Begins a step; its second starts now.
-  void step(std::string label);
+  void step(const std::string& label);
   // Progress of the step. `done` is left out when it is zero, `total` when it is not known.
   void update(Bytes done = {}, std::optional<Bytes> total = std::nullopt);
   // Removes the line. Call it before writing anything else to the terminal.

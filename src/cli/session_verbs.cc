@@ -24,27 +24,35 @@ Result<Attached> attach_supervisor(const store::Layout& layout, const std::strin
 Result<Attached> attach(const store::Layout& layout, const std::string& name) {
   Attached out = MVM_TRY(attach_supervisor(layout, name));
   // The supervisor has its own, named deadline for the boot; this wait ends with its verdict.
-  MVM_TRY_CTX(out.client->wait_ready(Deadline::none()), "machine '" + out.machine.record.name + "'");
+  MVM_TRY_CTX(out.client->wait_ready(Deadline::none()),
+              "machine '" + out.machine.record.name + "'");
   return out;
 }
 
-Result<int> exit_code_of(Context& context, const wire::Closed& closed, const std::vector<std::string>& argv) {
+Result<int> exit_code_of(Context& context, const wire::Closed& closed,
+                         const std::vector<std::string>& argv) {
   const std::string program = argv.empty() ? "" : argv.front();
   switch (closed.outcome) {
-    case wire::Outcome::kExited: return closed.code;
-    case wire::Outcome::kSignalled: return kExitSignalBase + closed.code;
+    case wire::Outcome::kExited:
+      return closed.code;
+    case wire::Outcome::kSignalled:
+      return kExitSignalBase + closed.code;
     case wire::Outcome::kTimedOut:
       context.note("mvmctl: '" + program + "' was ended by --timeout");
       return kExitTimeout;
     case wire::Outcome::kNotStarted: {
-      const Error error(Errc::kNotFound, closed.message.empty() ? "'" + program + "' was not started" : closed.message);
+      const Error error(Errc::kNotFound, closed.message.empty()
+                                             ? "'" + program + "' was not started"
+                                             : closed.message);
       print_error(context, error);
       // A missing working directory is no missing command.
       const bool missing = closed.code == ENOENT && closed.message.starts_with("exec ");
       return missing ? kExitNotFound : kExitNotExecutable;
     }
-    case wire::Outcome::kRefused: return Error(Errc::kGuestFault, closed.message);
-    case wire::Outcome::kCancelled: return kExitInterrupted;
+    case wire::Outcome::kRefused:
+      return Error(Errc::kGuestFault, closed.message);
+    case wire::Outcome::kCancelled:
+      return kExitInterrupted;
   }
   return kExitMvmFailed;
 }
@@ -60,8 +68,11 @@ Json Captured::json() const {
 }
 
 void add_terminal_options(CommandSpec& spec, TerminalFlags& flags) {
-  spec.options.push_back({.names = "-i,--interactive", .help = "pass our stdin to the command", .target = &flags.interactive});
-  spec.options.push_back({.names = "-t,--tty", .help = "give the command a terminal", .target = &flags.tty});
+  spec.options.push_back({.names = "-i,--interactive",
+                          .help = "pass our stdin to the command",
+                          .target = &flags.interactive});
+  spec.options.push_back(
+      {.names = "-t,--tty", .help = "give the command a terminal", .target = &flags.tty});
 }
 
 Result<SessionSetup> session_setup(const TerminalFlags& flags, wire::ExecRequest& exec) {
@@ -71,7 +82,8 @@ Result<SessionSetup> session_setup(const TerminalFlags& flags, wire::ExecRequest
   if (!flags.tty) return out;
   const auto size = sys::window_size(STDIN_FILENO);
   if (!size)
-    return Error(Errc::kInvalidArgument, "-t needs a terminal on stdin, and there is none").with_hint("leave out -t");
+    return Error(Errc::kInvalidArgument, "-t needs a terminal on stdin, and there is none")
+        .with_hint("leave out -t");
   exec.tty = true;
   exec.rows = size->rows;
   exec.columns = size->columns;

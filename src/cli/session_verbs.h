@@ -27,14 +27,16 @@ Result<Attached> attach(const store::Layout& layout, const std::string& name);
 Result<Attached> attach_supervisor(const store::Layout& layout, const std::string& name);
 
 // How a guest process ended → our exit code; what needs words goes to stderr.
-Result<int> exit_code_of(Context& context, const wire::Closed& closed, const std::vector<std::string>& argv);
+Result<int> exit_code_of(Context& context, const wire::Closed& closed,
+                         const std::vector<std::string>& argv);
 
 // Terminal flags as given: -i keeps stdin open, -t allocates a terminal.
 struct TerminalFlags {
   bool interactive = false;
   bool tty = false;
 };
-// Descriptors and options of a session for the flags. Errors: kInvalidArgument when -t has no terminal.
+// Descriptors and options of a session for the flags. Errors: kInvalidArgument when -t has no
+// terminal.
 struct SessionSetup {
   agent_client::SessionIo io;
   agent_client::SessionOptions options;

@@ -14,11 +14,17 @@ Result<int> show(Context& context) {
   Table table({"setting", "value", "from", "meaning"});
   for (const workflow::ConfigKey& key : workflow::config_keys()) {
     const auto value = config.get(key.name);
-    settings.set(key.name, Json::object().set("value", value ? *value : std::string(key.standard)).set("is_set", value.has_value()));
-    table.add({std::string(key.name), value ? *value : std::string(key.standard), value ? "file" : "standard", std::string(key.meaning)});
+    settings.set(key.name, Json::object()
+                               .set("value", value ? *value : std::string(key.standard))
+                               .set("is_set", value.has_value()));
+    table.add({std::string(key.name), value ? *value : std::string(key.standard),
+               value ? "file" : "standard", std::string(key.meaning)});
   }
-  if (context.json) context.print_json(1, Json::object().set("path", workflow::config_path(layout)).set("settings", settings));
-  else context.print(table.text());
+  if (context.json)
+    context.print_json(
+        1, Json::object().set("path", workflow::config_path(layout)).set("settings", settings));
+  else
+    context.print(table.text());
   return 0;
 }
 
@@ -45,8 +51,10 @@ CommandSpec make_config_command() {
   CommandSpec set_spec;
   set_spec.name = "set";
   set_spec.summary = "change a setting; an empty value removes it";
-  set_spec.positionals = {{.name = "KEY", .help = "the setting", .target = &pair->first}, {.name = "VALUE", .help = "its value", .target = &pair->second}};
-  for (const workflow::ConfigKey& key : workflow::config_keys()) set_spec.positionals[0].choices.emplace_back(key.name);
+  set_spec.positionals = {{.name = "KEY", .help = "the setting", .target = &pair->first},
+                          {.name = "VALUE", .help = "its value", .target = &pair->second}};
+  for (const workflow::ConfigKey& key : workflow::config_keys())
+    set_spec.positionals[0].choices.emplace_back(key.name);
   set_spec.examples = {{"mvmctl config set memory 1G", "give every machine a gigabyte"}};
   set_spec.run = [pair](Context& context) { return set(context, pair->first, pair->second); };
   spec.subcommands.push_back(set_spec);

@@ -33,8 +33,10 @@ Result<int> copy(Context& context, const Options& o) {
   const Side from = parse_side(o.from);
   const Side to = parse_side(o.to);
   if (from.vm.empty() == to.vm.empty())
-    return Error(Errc::kInvalidArgument, "one of the two must be in a machine, the other here").with_hint("write VM:PATH for the side in the machine");
-  if (from.path.empty() || to.path.empty()) return Error(Errc::kInvalidArgument, "a path is empty").with_hint("write VM:/path");
+    return Error(Errc::kInvalidArgument, "one of the two must be in a machine, the other here")
+        .with_hint("write VM:PATH for the side in the machine");
+  if (from.path.empty() || to.path.empty())
+    return Error(Errc::kInvalidArgument, "a path is empty").with_hint("write VM:/path");
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   Attached vm = MVM_TRY(attach(layout, from.vm.empty() ? to.vm : from.vm));
   Progress progress(context);
@@ -44,10 +46,13 @@ Result<int> copy(Context& context, const Options& o) {
                                   total = bytes;
                                   progress.update(Bytes{bytes});
                                 }};
-  auto done = from.vm.empty() ? workflow::copy_to_guest(*vm.client, request) : workflow::copy_from_guest(*vm.client, request);
+  auto done = from.vm.empty() ? workflow::copy_to_guest(*vm.client, request)
+                              : workflow::copy_from_guest(*vm.client, request);
   progress.finish();
   if (!done) return std::move(done).error().with_context("copying " + o.from + " to " + o.to);
-  if (context.json) context.print_json(1, Json::object().set("from", o.from).set("to", o.to).set("stream_bytes", total));
+  if (context.json)
+    context.print_json(
+        1, Json::object().set("from", o.from).set("to", o.to).set("stream_bytes", total));
   return 0;
 }
 
@@ -65,8 +70,10 @@ Result<int> diff(Context& context, const std::string& name) {
     changes.add(Json::object().set("kind", kind).set("path", entry->path));
     text += kind + " " + printable(entry->path) + "\n";
   }
-  if (context.json) context.print_json(1, Json::object().set("changes", changes));
-  else context.print(text);
+  if (context.json)
+    context.print_json(1, Json::object().set("changes", changes));
+  else
+    context.print(text);
   return 0;
 }
 
@@ -77,13 +84,26 @@ CommandSpec make_cp_command() {
   CommandSpec spec;
   spec.description =
       "Copies files and directories between this host and a running machine, of any size.\n\n"
-      "As with cp -r, an existing directory as target receives the source inside; SRC/. copies only the content. What arrives in the "
-      "machine belongs to root, unless --archive; what arrives here belongs to you, and nothing is written outside the target.";
-  spec.positionals = {{.name = "SRC", .help = "path here, or VM:PATH", .target = &o->from, .complete = Complete::kFile},
-                      {.name = "DST", .help = "path here, or VM:PATH", .target = &o->to, .complete = Complete::kFile}};
-  spec.options.push_back({.names = "-a,--archive", .help = "keep owners when copying into the machine", .target = &o->archive});
-  spec.options.push_back({.names = "-L,--follow-link", .help = "copy what SRC points to when it is a symbolic link", .target = &o->follow});
-  spec.examples = {{"mvmctl cp ./site web:/srv", "a directory into the machine"}, {"mvmctl cp web:/var/log/app.log .", "a file out of it"}};
+      "As with cp -r, an existing directory as target receives the source inside; SRC/. copies "
+      "only the content. What arrives in the "
+      "machine belongs to root, unless --archive; what arrives here belongs to you, and nothing is "
+      "written outside the target.";
+  spec.positionals = {{.name = "SRC",
+                       .help = "path here, or VM:PATH",
+                       .target = &o->from,
+                       .complete = Complete::kFile},
+                      {.name = "DST",
+                       .help = "path here, or VM:PATH",
+                       .target = &o->to,
+                       .complete = Complete::kFile}};
+  spec.options.push_back({.names = "-a,--archive",
+                          .help = "keep owners when copying into the machine",
+                          .target = &o->archive});
+  spec.options.push_back({.names = "-L,--follow-link",
+                          .help = "copy what SRC points to when it is a symbolic link",
+                          .target = &o->follow});
+  spec.examples = {{"mvmctl cp ./site web:/srv", "a directory into the machine"},
+                   {"mvmctl cp web:/var/log/app.log .", "a file out of it"}};
   spec.run = [o](Context& context) { return copy(context, *o); };
   return spec;
 }
@@ -91,8 +111,12 @@ CommandSpec make_cp_command() {
 CommandSpec make_diff_command() {
   auto name = std::make_shared<std::string>();
   CommandSpec spec;
-  spec.description = "Lists what a running machine has changed in its image: A added, C changed, D deleted.";
-  spec.positionals = {{.name = "VM", .help = "the machine, by name or id", .target = name.get(), .complete = Complete::kVm}};
+  spec.description =
+      "Lists what a running machine has changed in its image: A added, C changed, D deleted.";
+  spec.positionals = {{.name = "VM",
+                       .help = "the machine, by name or id",
+                       .target = name.get(),
+                       .complete = Complete::kVm}};
   spec.run = [name](Context& context) { return diff(context, *name); };
   return spec;
 }

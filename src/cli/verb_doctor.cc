@@ -68,13 +68,17 @@ Result<int> doctor(Context& context, const std::optional<std::string>& report) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const Found found = examine(layout);
   if (report) {
-    const std::string text = platform::report_json(found.facts, found.selection, report_input(layout));
+    const std::string text =
+        platform::report_json(found.facts, found.selection, report_input(layout));
     MVM_TRY_CTX(sys::write_atomic(*report, text + "\n", 0644), "writing the report");
     context.note("mvmctl: the report is in " + *report + "; read it before you pass it on");
   }
-  if (context.json) context.print(platform::doctor_json(found.facts, found.selection) + "\n");
-  else if (!report) context.print(platform::doctor_text(found.facts, found.selection));
-  const bool problem = platform::worst(platform::findings(found.facts, found.selection)) == platform::Severity::kProblem;
+  if (context.json)
+    context.print(platform::doctor_json(found.facts, found.selection) + "\n");
+  else if (!report)
+    context.print(platform::doctor_text(found.facts, found.selection));
+  const bool problem = platform::worst(platform::findings(found.facts, found.selection)) ==
+                       platform::Severity::kProblem;
   return problem ? 1 : 0;
 }
 
@@ -84,9 +88,14 @@ CommandSpec make_doctor_command() {
   auto report = std::make_shared<std::optional<std::string>>();
   CommandSpec spec;
   spec.description =
-      "Examines this host: system, KVM (by running instructions in a virtual machine), engines, tools, disk and rights; says which backend "
+      "Examines this host: system, KVM (by running instructions in a virtual machine), engines, "
+      "tools, disk and rights; says which backend "
       "would be chosen and why, how strong its boundary is, and what to do about each problem.";
-  spec.options = {{.names = "--report", .value_name = "FILE", .help = "write everything that a problem report needs, secrets removed", .target = report.get(), .complete = Complete::kFile}};
+  spec.options = {{.names = "--report",
+                   .value_name = "FILE",
+                   .help = "write everything that a problem report needs, secrets removed",
+                   .target = report.get(),
+                   .complete = Complete::kFile}};
   spec.exit_codes = {{0, "machines can run"}, {1, "a problem was found"}};
   spec.run = [report](Context& context) { return doctor(context, *report); };
   return spec;
@@ -94,14 +103,16 @@ CommandSpec make_doctor_command() {
 
 CommandSpec make_platform_command() {
   CommandSpec spec;
-  spec.description = "Prints which hosts are supported by which backend, with the row of this host marked.";
+  spec.description =
+      "Prints which hosts are supported by which backend, with the row of this host marked.";
   spec.run = [](Context& context) -> Result<int> {
     const store::Layout layout = MVM_TRY(store::Layout::from_environment());
     platform::CollectOptions options;
     options.cache_dir = layout.cache_dir;
     options.data_dir = layout.data_dir;
     const platform::HostFacts facts = platform::collect_minimal(options);
-    context.print(context.json ? platform::matrix_json(facts) + "\n" : platform::matrix_text(facts));
+    context.print(context.json ? platform::matrix_json(facts) + "\n"
+                               : platform::matrix_text(facts));
     return 0;
   };
   return spec;

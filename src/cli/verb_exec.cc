@@ -50,15 +50,29 @@ Result<int> exec(Context& context, const Options& o, TerminalFlags flags) {
   auto closed = agent_client::run_session(*vm.client, open, setup.io, setup.options);
   if (!closed) return std::move(closed).error();
   const int code = MVM_TRY(exit_code_of(context, *closed, open.exec.argv));
-  if (context.json) context.print_json(1, captured.json().set("name", vm.machine.record.name).set("exit_code", code));
+  if (context.json)
+    context.print_json(1,
+                       captured.json().set("name", vm.machine.record.name).set("exit_code", code));
   return code;
 }
 
 void add_process_options(CommandSpec& spec, Options& o) {
-  spec.positionals = {{.name = "VM", .help = "the machine, by name or id", .target = &o.vm, .complete = Complete::kVm}};
-  spec.options.push_back({.names = "-e,--env", .value_name = "NAME[=VALUE]", .help = "environment; NAME alone passes ours on", .target = &o.env});
-  spec.options.push_back({.names = "-w,--workdir", .value_name = "DIR", .help = "working directory", .target = &o.working_dir});
-  spec.options.push_back({.names = "-u,--user", .value_name = "USER[:GROUP]", .help = "user, by name or number", .target = &o.user});
+  spec.positionals = {{.name = "VM",
+                       .help = "the machine, by name or id",
+                       .target = &o.vm,
+                       .complete = Complete::kVm}};
+  spec.options.push_back({.names = "-e,--env",
+                          .value_name = "NAME[=VALUE]",
+                          .help = "environment; NAME alone passes ours on",
+                          .target = &o.env});
+  spec.options.push_back({.names = "-w,--workdir",
+                          .value_name = "DIR",
+                          .help = "working directory",
+                          .target = &o.working_dir});
+  spec.options.push_back({.names = "-u,--user",
+                          .value_name = "USER[:GROUP]",
+                          .help = "user, by name or number",
+                          .target = &o.user});
 }
 
 }  // namespace
@@ -67,11 +81,15 @@ CommandSpec make_exec_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
   spec.description =
-      "Runs a command in a running machine. Its output and exit code become ours; signals go to it.\n\n"
+      "Runs a command in a running machine. Its output and exit code become ours; signals go to "
+      "it.\n\n"
       "Without -i it gets an empty stdin.";
   add_process_options(spec, *o);
   add_terminal_options(spec, o->terminal);
-  spec.options.push_back({.names = "--timeout", .value_name = "TIME", .help = "end the command after this time; exit code 124", .target = &o->timeout});
+  spec.options.push_back({.names = "--timeout",
+                          .value_name = "TIME",
+                          .help = "end the command after this time; exit code 124",
+                          .target = &o->timeout});
   spec.guest_command = {.target = &o->command, .help = "command to run", .required = true};
   spec.examples = {{"mvmctl exec web -- ps", "what runs in the machine"},
                    {"tar c . | mvmctl exec -i web -- tar x -C /srv", "stream through stdin"}};
@@ -82,13 +100,16 @@ CommandSpec make_exec_command() {
 CommandSpec make_console_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
-  spec.description = "Opens a shell in a running machine on this terminal. Ctrl-D or `exit` ends it; the machine goes on.";
+  spec.description =
+      "Opens a shell in a running machine on this terminal. Ctrl-D or `exit` ends it; the machine "
+      "goes on.";
   add_process_options(spec, *o);
   spec.guest_command = {.target = &o->command, .help = "instead of the shell"};
   spec.examples = {{"mvmctl console web", "look around in the machine"}};
   spec.run = [o](Context& context) -> Result<int> {
     // Whatever shell the image has; every image that has one has it under this name.
-    if (o->command.empty()) o->command = {"/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash; exec /bin/sh"};
+    if (o->command.empty())
+      o->command = {"/bin/sh", "-c", "[ -x /bin/bash ] && exec /bin/bash; exec /bin/sh"};
     return exec(context, *o, {true, true});
   };
   return spec;

@@ -11,8 +11,13 @@ namespace mvm::cli {
 namespace {
 
 Json kernel_json(const kernel::Kernel& k) {
-  return Json::object().set("release", k.release).set("package", k.package).set("arch", spec::to_string(k.arch))
-      .set("digest", k.digest).set("size_bytes", k.size).set("path", k.vmlinux_path);
+  return Json::object()
+      .set("release", k.release)
+      .set("package", k.package)
+      .set("arch", spec::to_string(k.arch))
+      .set("digest", k.digest)
+      .set("size_bytes", k.size)
+      .set("path", k.vmlinux_path);
 }
 
 Result<int> fetch(Context& context, bool force, const std::string& arch_text) {
@@ -21,11 +26,15 @@ Result<int> fetch(Context& context, bool force, const std::string& arch_text) {
   kernel::ObtainOptions options;
   options.force = force;
   options.progress = [&](const kernel::Progress& p) { progress.step(p.step), progress.update(); };
-  const spec::Arch arch = arch_text.empty() ? spec::Arch::kX86_64 : MVM_TRY(spec::parse_arch(arch_text));
-  const kernel::Kernel k = MVM_TRY_CTX(kernel::obtain(layout.kernel_cache_dir(), arch, options), "kernel");
+  const spec::Arch arch =
+      arch_text.empty() ? spec::Arch::kX86_64 : MVM_TRY(spec::parse_arch(arch_text));
+  const kernel::Kernel k =
+      MVM_TRY_CTX(kernel::obtain(layout.kernel_cache_dir(), arch, options), "kernel");
   progress.finish();
-  if (context.json) context.print_json(1, kernel_json(k));
-  else context.print(k.release + "\n");
+  if (context.json)
+    context.print_json(1, kernel_json(k));
+  else
+    context.print(k.release + "\n");
   return 0;
 }
 
@@ -40,8 +49,10 @@ Result<int> list(Context& context) {
     if (context.quiet) context.print(k.release + "\n");
     table.add({k.release, std::string(spec::to_string(k.arch)), format_size(k.size), k.package});
   }
-  if (context.json) context.print_json(1, Json::object().set("kernels", array));
-  else if (!context.quiet) context.print(table.text());
+  if (context.json)
+    context.print_json(1, Json::object().set("kernels", array));
+  else if (!context.quiet)
+    context.print(table.text());
   return 0;
 }
 
@@ -49,7 +60,8 @@ Result<int> list(Context& context) {
 
 CommandSpec make_kernel_command() {
   CommandSpec spec;
-  spec.description = "Guest kernels: Debian's cloud kernel, fetched by apt and unpacked without being installed.";
+  spec.description =
+      "Guest kernels: Debian's cloud kernel, fetched by apt and unpacked without being installed.";
   struct FetchOptions {
     bool force = false;
     std::string arch;
@@ -58,8 +70,11 @@ CommandSpec make_kernel_command() {
   CommandSpec fetch_spec;
   fetch_spec.name = "fetch";
   fetch_spec.summary = "fetch the kernel, so that the first machine starts fast";
-  fetch_spec.options = {{.names = "--force", .help = "ask apt again even when a kernel is there", .target = &o->force},
-                        {.names = "--arch", .value_name = "ARCH", .help = "x86_64 or aarch64", .target = &o->arch}};
+  fetch_spec.options = {
+      {.names = "--force",
+       .help = "ask apt again even when a kernel is there",
+       .target = &o->force},
+      {.names = "--arch", .value_name = "ARCH", .help = "x86_64 or aarch64", .target = &o->arch}};
   fetch_spec.run = [o](Context& context) { return fetch(context, o->force, o->arch); };
   spec.subcommands.push_back(fetch_spec);
   CommandSpec ls;

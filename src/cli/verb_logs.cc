@@ -62,7 +62,8 @@ class Follower {
     return read_more();
   }
   void skip_to_end() {
-    if (auto fd = sys::open_file(path_, O_RDONLY)) fd_ = std::move(*fd), ::lseek(fd_.get(), 0, SEEK_END);
+    if (auto fd = sys::open_file(path_, O_RDONLY))
+      fd_ = std::move(*fd), ::lseek(fd_.get(), 0, SEEK_END);
   }
 
  private:
@@ -83,12 +84,13 @@ Result<> on_change(int inotify, const std::string& name, Follower& follower) {
   return rotated ? follower.rotated() : follower.read_more();
 }
 
-Result<int> follow(Context& context, const store::Layout& layout, const workflow::Machine& machine, const std::string& name,
-                   Follower& follower) {
+Result<int> follow(Context& context, const store::Layout& layout, const workflow::Machine& machine,
+                   const std::string& name, Follower& follower) {
   const std::string dir = layout.vm_dir(machine.record.id);
   const sys::UniqueFd inotify(::inotify_init1(IN_CLOEXEC));
   if (!inotify) return Error::from_errno("inotify_init");
-  if (::inotify_add_watch(inotify.get(), dir.c_str(), IN_MODIFY | IN_CREATE) < 0) return Error::from_errno("watching " + dir);
+  if (::inotify_add_watch(inotify.get(), dir.c_str(), IN_MODIFY | IN_CREATE) < 0)
+    return Error::from_errno("watching " + dir);
   MVM_TRY(follower.read_more());
   auto vm = attach_supervisor(layout, machine.record.id);
   if (!vm) {  // ended already
@@ -99,7 +101,8 @@ Result<int> follow(Context& context, const store::Layout& layout, const workflow
   MVM_TRY(vm->loop->add(inotify.get(), EPOLLIN, [&](std::uint32_t) {
     if (auto done = on_change(inotify.get(), name, follower); !done) failure = done.error();
   }));
-  while (vm->client->connected() && !failure && !context.output_error()) MVM_TRY(vm->loop->run_once(Deadline::none()));
+  while (vm->client->connected() && !failure && !context.output_error())
+    MVM_TRY(vm->loop->run_once(Deadline::none()));
   vm->loop->remove(inotify.get());
   if (failure) return *failure;
   MVM_TRY(follower.read_more());
@@ -115,8 +118,10 @@ Result<int> logs(Context& context, const Options& o) {
     std::string text;
     for (const std::string& part : {path + ".1", path}) {
       auto content = sys::read_file(part, gibibytes(1));
-      if (content) text += *content;
-      else if (content.error().code() != Errc::kNotFound) return std::move(content).error();
+      if (content)
+        text += *content;
+      else if (content.error().code() != Errc::kNotFound)
+        return std::move(content).error();
     }
     if (o.lines) text = last_lines(std::move(text), *o.lines);
     if (context.json) {
@@ -135,14 +140,26 @@ CommandSpec make_logs_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
   spec.description =
-      "Prints what the main process of a machine has written, or with --console what its kernel has. Logs are kept within a size: the "
+      "Prints what the main process of a machine has written, or with --console what its kernel "
+      "has. Logs are kept within a size: the "
       "older half goes when it is reached.";
-  spec.positionals = {{.name = "VM", .help = "the machine, by name or id", .target = &o->vm, .complete = Complete::kVm}};
-  spec.options.push_back({.names = "-f,--follow", .help = "go on until the machine ends", .target = &o->follow});
-  spec.options.push_back({.names = "-n,--lines", .value_name = "N", .help = "only the last lines", .target = &o->lines});
-  spec.options.push_back({.names = "--console", .help = "the kernel's console instead", .target = &o->console});
-  spec.options.push_back({.names = "--supervisor", .help = "the supervisor's own log instead", .target = &o->supervisor});
-  spec.examples = {{"mvmctl logs -f web", "follow a service"}, {"mvmctl logs --console web", "why did it not boot"}};
+  spec.positionals = {{.name = "VM",
+                       .help = "the machine, by name or id",
+                       .target = &o->vm,
+                       .complete = Complete::kVm}};
+  spec.options.push_back(
+      {.names = "-f,--follow", .help = "go on until the machine ends", .target = &o->follow});
+  spec.options.push_back({.names = "-n,--lines",
+                          .value_name = "N",
+                          .help = "only the last lines",
+                          .target = &o->lines});
+  spec.options.push_back(
+      {.names = "--console", .help = "the kernel's console instead", .target = &o->console});
+  spec.options.push_back({.names = "--supervisor",
+                          .help = "the supervisor's own log instead",
+                          .target = &o->supervisor});
+  spec.examples = {{"mvmctl logs -f web", "follow a service"},
+                   {"mvmctl logs --console web", "why did it not boot"}};
   spec.run = [o](Context& context) { return logs(context, *o); };
   return spec;
 }

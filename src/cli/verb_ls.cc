@@ -12,7 +12,8 @@ namespace mvm::cli {
 namespace {
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 // The coarsest unit only: "3m", "2h", "5d".
@@ -25,12 +26,20 @@ std::string age(std::int64_t created_ms) {
 }
 
 Json machine_json(const workflow::Machine& m) {
-  return Json::object().set("id", m.record.id).set("name", m.record.name).set("state", m.state)
-      .set("image", m.record.image_ref).set("image_digest", m.record.image_digest).set("backend", m.record.backend)
-      .set("isolation", m.record.isolation).set("created_ms", m.record.created_ms)
+  return Json::object()
+      .set("id", m.record.id)
+      .set("name", m.record.name)
+      .set("state", m.state)
+      .set("image", m.record.image_ref)
+      .set("image_digest", m.record.image_digest)
+      .set("backend", m.record.backend)
+      .set("isolation", m.record.isolation)
+      .set("created_ms", m.record.created_ms)
       .set("supervisor_pid", m.alive ? Json(m.status.supervisor_pid) : Json())
       .set("engine_pid", m.alive ? Json(m.status.engine_pid) : Json())
-      .set("ready_ms", m.status.ready_ms).set("restarts", m.status.restarts).set("exit_code", m.status.exit_code)
+      .set("ready_ms", m.status.ready_ms)
+      .set("restarts", m.status.restarts)
+      .set("exit_code", m.status.exit_code)
       .set("message", m.status.message);
 }
 
@@ -49,8 +58,8 @@ Result<int> list(Context& context) {
   }
   Table table({"name", "state", "image", "backend", "isolation", "age", "message"});
   for (const auto& m : machines) {
-    table.add({m.record.name, m.state, m.record.image_ref, m.record.backend, m.record.isolation, age(m.record.created_ms),
-               printable(m.status.message)});
+    table.add({m.record.name, m.state, m.record.image_ref, m.record.backend, m.record.isolation,
+               age(m.record.created_ms), printable(m.status.message)});
   }
   context.print(table.text());
   return 0;
@@ -60,7 +69,9 @@ Result<int> inspect(Context& context, const std::string& name) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const workflow::Machine m = MVM_TRY(workflow::find_machine(layout, name));
   Json out = machine_json(m);
-  out.set("started_ms", m.status.started_ms).set("ended_ms", m.status.ended_ms).set("hint", m.status.hint);
+  out.set("started_ms", m.status.started_ms)
+      .set("ended_ms", m.status.ended_ms)
+      .set("hint", m.status.hint);
   out.set("spec", MVM_TRY(Json::parse(m.record.spec_json)));
   context.print_json(1, out);
   return 0;
@@ -80,7 +91,10 @@ CommandSpec make_inspect_command() {
   auto name = std::make_shared<std::string>();
   CommandSpec spec;
   spec.description = "Prints everything that is known about a machine, as JSON.";
-  spec.positionals = {{.name = "VM", .help = "the machine, by name or id", .target = name.get(), .complete = Complete::kVm}};
+  spec.positionals = {{.name = "VM",
+                       .help = "the machine, by name or id",
+                       .target = name.get(),
+                       .complete = Complete::kVm}};
   spec.run = [name](Context& context) { return inspect(context, *name); };
   return spec;
 }

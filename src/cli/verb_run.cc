@@ -37,11 +37,12 @@ Result<> dispose(const store::Layout& layout, agent_client::Client& client, cons
   return workflow::forget(layout, id);
 }
 
-Result<int> run_command(Context& context, const Options& o, agent_client::Client& client, const workflow::Created& created,
-                        Captured& captured) {
+Result<int> run_command(Context& context, const Options& o, agent_client::Client& client,
+                        const workflow::Created& created, Captured& captured) {
   MVM_TRY_CTX(client.wait_ready(Deadline::none()), "machine '" + created.vm.name + "'");
   wire::Open open = open_request(created, o);
-  // Without -i a redirected stdin is still the command's: `echo x | mvmctl run -- cat` works as in a shell.
+  // Without -i a redirected stdin is still the command's: `echo x | mvmctl run -- cat` works as in
+  // a shell.
   TerminalFlags flags = o.terminal;
   if (!flags.tty && ::isatty(STDIN_FILENO) == 0) flags.interactive = true;
   SessionSetup setup = MVM_TRY(session_setup(flags, open.exec));
@@ -55,7 +56,8 @@ Result<int> run_command(Context& context, const Options& o, agent_client::Client
 
 Result<int> run(Context& context, const Options& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  workflow::CreateRequest request = MVM_TRY(to_request(o.machine, MVM_TRY(workflow::Config::load(layout))));
+  workflow::CreateRequest request =
+      MVM_TRY(to_request(o.machine, MVM_TRY(workflow::Config::load(layout))));
   request.remove_when_done = true;
   CreateEvents events(context);
   workflow::Created created = MVM_TRY(workflow::create(layout, request, events.get()));
@@ -67,13 +69,18 @@ Result<int> run(Context& context, const Options& o) {
   auto code = run_command(context, o, *client, created, captured);
   auto disposed = dispose(layout, *client, created.vm.id);
   // A boot that took too long is a failure of ours, not a timeout of the command.
-  if (!code && code.error().code() == Errc::kTimeout) return std::move(code).error().with_code(Errc::kGuestFault);
+  if (!code && code.error().code() == Errc::kTimeout)
+    return std::move(code).error().with_code(Errc::kGuestFault);
   if (!code) return std::move(code).error();
   MVM_TRY(std::move(disposed));
   if (context.json) {
-    context.print_json(1, captured.json().set("name", created.vm.name).set("exit_code", *code)
-                              .set("backend", created.vm.backend).set("accelerator", created.vm.accelerator)
-                              .set("isolation", spec::to_string(created.vm.isolation)).set("image_digest", created.vm.image_digest));
+    context.print_json(1, captured.json()
+                              .set("name", created.vm.name)
+                              .set("exit_code", *code)
+                              .set("backend", created.vm.backend)
+                              .set("accelerator", created.vm.accelerator)
+                              .set("isolation", spec::to_string(created.vm.isolation))
+                              .set("image_digest", created.vm.image_digest));
   }
   return *code;
 }
@@ -84,13 +91,18 @@ CommandSpec make_run_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
   spec.description =
-      "Boots IMAGE (busybox without one) as a machine of its own, runs the command in it, passes its output and "
+      "Boots IMAGE (busybox without one) as a machine of its own, runs the command in it, passes "
+      "its output and "
       "exit code on, and removes the machine.\n\n"
       "Without a command the image's ENTRYPOINT and CMD are run, or /bin/sh when it names none.";
   add_machine_options(spec, o->machine);
   add_terminal_options(spec, o->terminal);
-  spec.options.push_back({.names = "--timeout", .value_name = "TIME", .help = "end the command after this time; exit code 124", .target = &o->timeout});
-  spec.guest_command = {.target = &o->machine.request.command, .help = "command to run in the machine"};
+  spec.options.push_back({.names = "--timeout",
+                          .value_name = "TIME",
+                          .help = "end the command after this time; exit code 124",
+                          .target = &o->timeout});
+  spec.guest_command = {.target = &o->machine.request.command,
+                        .help = "command to run in the machine"};
   spec.examples = {{"mvmctl run -- uname -a", "boot the default image and run one command"},
                    {"mvmctl run -it debian:bookworm -- bash", "a shell in a fresh Debian"},
                    {"mvmctl run -p 8080:80 oci:./site", "an OCI image with its own entrypoint"}};

@@ -16,14 +16,16 @@ struct Options {
 };
 
 // Ends a machine and waits until nothing of it runs.
-Result<> end_machine(const store::Layout& layout, const workflow::Machine& machine, const wire::Stop& stop) {
+Result<> end_machine(const store::Layout& layout, const workflow::Machine& machine,
+                     const wire::Stop& stop) {
   if (!machine.alive) return {};
   auto vm = attach_supervisor(layout, machine.record.id);
   if (!vm && vm.error().code() == Errc::kNotFound) return {};  // ended meanwhile
   if (!vm) return std::move(vm).error();
   vm->client->request_stop(stop);
   // The supervisor enforces the grace; what lies beyond it is trouble of its own.
-  const Deadline deadline = Deadline::after(Millis(stop.grace_ms) + Millis(15'000), "the end of machine '" + machine.record.name + "'");
+  const Deadline deadline = Deadline::after(Millis(stop.grace_ms) + Millis(15'000),
+                                            "the end of machine '" + machine.record.name + "'");
   auto ended = vm->client->wait_stopped(deadline);
   if (!ended && ended.error().code() == Errc::kTimeout) return std::move(ended).error();
   return {};
@@ -31,15 +33,20 @@ Result<> end_machine(const store::Layout& layout, const workflow::Machine& machi
 
 Result<std::vector<workflow::Machine>> chosen(const store::Layout& layout, const Options& o) {
   if (o.all) return workflow::list_machines(layout);
-  if (o.vms.empty()) return Error(Errc::kInvalidArgument, "no machine is named").with_hint("name one, or give --all");
+  if (o.vms.empty())
+    return Error(Errc::kInvalidArgument, "no machine is named")
+        .with_hint("name one, or give --all");
   std::vector<workflow::Machine> out;
-  for (const std::string& name : o.vms) out.push_back(MVM_TRY(workflow::find_machine(layout, name)));
+  for (const std::string& name : o.vms)
+    out.push_back(MVM_TRY(workflow::find_machine(layout, name)));
   return out;
 }
 
-// Does one thing to every chosen machine, all of them even if one fails; the first failure is reported.
-Result<int> for_each(Context& context, const Options& o,
-                     const std::function<Result<>(const store::Layout&, const workflow::Machine&)>& act) {
+// Does one thing to every chosen machine, all of them even if one fails; the first failure is
+// reported.
+Result<int> for_each(
+    Context& context, const Options& o,
+    const std::function<Result<>(const store::Layout&, const workflow::Machine&)>& act) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const auto machines = MVM_TRY(chosen(layout, o));
   std::optional<Error> failure;
@@ -61,7 +68,11 @@ Result<int> for_each(Context& context, const Options& o,
 }
 
 void add_vms(CommandSpec& spec, Options& o) {
-  spec.positionals = {{.name = "VM", .help = "machines, by name or id", .target = &o.vms, .required = false, .complete = Complete::kVm}};
+  spec.positionals = {{.name = "VM",
+                       .help = "machines, by name or id",
+                       .target = &o.vms,
+                       .required = false,
+                       .complete = Complete::kVm}};
   spec.options.push_back({.names = "-a,--all", .help = "every machine", .target = &o.all});
 }
 
@@ -73,7 +84,9 @@ struct WaitOptions {
 
 Result<int> wait(Context& context, const WaitOptions& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  const Deadline deadline = o.timeout ? Deadline::after(*o.timeout, "'" + o.what + "' of machine '" + o.vm + "'") : Deadline::none();
+  const Deadline deadline =
+      o.timeout ? Deadline::after(*o.timeout, "'" + o.what + "' of machine '" + o.vm + "'")
+                : Deadline::none();
   auto vm = attach_supervisor(layout, o.vm);
   Result<> reached;
   if (!vm) {
@@ -82,8 +95,10 @@ Result<int> wait(Context& context, const WaitOptions& o) {
     if (!machine || o.what != "stopped" || machine->state != "stopped") reached = vm.error();
   } else if (o.what == "stopped") {
     auto state = vm->client->wait_stopped(deadline);
-    if (!state) reached = state.error();
-    else if (state->phase == wire::VmPhase::kFailed) reached = agent_client::state_error(*state);
+    if (!state)
+      reached = state.error();
+    else if (state->phase == wire::VmPhase::kFailed)
+      reached = agent_client::state_error(*state);
   } else {
     reached = vm->client->wait_ready(deadline);
   }
@@ -102,14 +117,22 @@ Result<int> wait(Context& context, const WaitOptions& o) {
 CommandSpec make_stop_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
-  spec.description = "Asks machines to stop: their processes get the image's stop signal and, after --time, SIGKILL; file systems are synced.";
+  spec.description =
+      "Asks machines to stop: their processes get the image's stop signal and, after --time, "
+      "SIGKILL; file systems are synced.";
   add_vms(spec, *o);
-  spec.options.push_back({.names = "-t,--time", .value_name = "TIME", .help = "grace before processes are killed", .target = &o->grace});
-  spec.examples = {{"mvmctl stop web", "stop one machine"}, {"mvmctl down --all", "stop every machine"}};
+  spec.options.push_back({.names = "-t,--time",
+                          .value_name = "TIME",
+                          .help = "grace before processes are killed",
+                          .target = &o->grace});
+  spec.examples = {{"mvmctl stop web", "stop one machine"},
+                   {"mvmctl down --all", "stop every machine"}};
   spec.run = [o](Context& context) {
-    return for_each(context, *o, [&](const store::Layout& layout, const workflow::Machine& machine) {
-      return end_machine(layout, machine, {static_cast<std::uint32_t>(o->grace.count()), false});
-    });
+    return for_each(context, *o,
+                    [&](const store::Layout& layout, const workflow::Machine& machine) {
+                      return end_machine(layout, machine,
+                                         {static_cast<std::uint32_t>(o->grace.count()), false});
+                    });
   };
   return spec;
 }
@@ -117,7 +140,8 @@ CommandSpec make_stop_command() {
 CommandSpec make_kill_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
-  spec.description = "Ends machines at once, without asking their guests. Unsynced writes are lost.";
+  spec.description =
+      "Ends machines at once, without asking their guests. Unsynced writes are lost.";
   add_vms(spec, *o);
   spec.examples = {{"mvmctl kill web", "end a machine that does not answer"}};
   spec.run = [o](Context& context) {
@@ -133,13 +157,15 @@ CommandSpec make_rm_command() {
   CommandSpec spec;
   spec.description = "Removes machines that do not run, with their disks and logs.";
   add_vms(spec, *o);
-  spec.options.push_back({.names = "-f,--force", .help = "end a running machine first", .target = &o->force});
+  spec.options.push_back(
+      {.names = "-f,--force", .help = "end a running machine first", .target = &o->force});
   spec.examples = {{"mvmctl rm web", "remove a stopped machine"}};
   spec.run = [o](Context& context) {
-    return for_each(context, *o, [&](const store::Layout& layout, const workflow::Machine& machine) -> Result<> {
-      if (o->force) MVM_TRY(end_machine(layout, machine, {0, true}));
-      return workflow::remove_machine(layout, machine);
-    });
+    return for_each(context, *o,
+                    [&](const store::Layout& layout, const workflow::Machine& machine) -> Result<> {
+                      if (o->force) MVM_TRY(end_machine(layout, machine, {0, true}));
+                      return workflow::remove_machine(layout, machine);
+                    });
   };
   return spec;
 }
@@ -148,10 +174,22 @@ CommandSpec make_wait_command() {
   auto o = std::make_shared<WaitOptions>();
   CommandSpec spec;
   spec.description = "Waits until a machine is ready, or has stopped.";
-  spec.positionals = {{.name = "VM", .help = "the machine, by name or id", .target = &o->vm, .complete = Complete::kVm}};
-  spec.options.push_back({.names = "--for", .value_name = "STATE", .help = "what to wait for", .target = &o->what, .choices = {"ready", "stopped"}});
-  spec.options.push_back({.names = "-t,--timeout", .value_name = "TIME", .help = "give up after this time", .target = &o->timeout});
-  spec.exit_codes = {{kExitOk, "the state is reached"}, {kExitWaitFailed, "the machine failed or is gone"}, {kExitWaitTimeout, "not reached in time"}};
+  spec.positionals = {{.name = "VM",
+                       .help = "the machine, by name or id",
+                       .target = &o->vm,
+                       .complete = Complete::kVm}};
+  spec.options.push_back({.names = "--for",
+                          .value_name = "STATE",
+                          .help = "what to wait for",
+                          .target = &o->what,
+                          .choices = {"ready", "stopped"}});
+  spec.options.push_back({.names = "-t,--timeout",
+                          .value_name = "TIME",
+                          .help = "give up after this time",
+                          .target = &o->timeout});
+  spec.exit_codes = {{kExitOk, "the state is reached"},
+                     {kExitWaitFailed, "the machine failed or is gone"},
+                     {kExitWaitTimeout, "not reached in time"}};
   spec.examples = {{"mvmctl wait --timeout 30s web", "wait for the guest to serve requests"}};
   spec.run = [o](Context& context) { return wait(context, *o); };
   return spec;

@@ -17,7 +17,8 @@ struct Options {
 
 Result<int> up(Context& context, const Options& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  workflow::CreateRequest request = MVM_TRY(to_request(o.machine, MVM_TRY(workflow::Config::load(layout))));
+  workflow::CreateRequest request =
+      MVM_TRY(to_request(o.machine, MVM_TRY(workflow::Config::load(layout))));
   request.main_process = true;
   CreateEvents events(context);
   workflow::Created created = MVM_TRY(workflow::create(layout, request, events.get()));
@@ -29,16 +30,24 @@ Result<int> up(Context& context, const Options& o) {
       // A short-lived command may have come and gone by now; only a failure is one.
       const auto& state = client->state();
       if (!state || state->phase == wire::VmPhase::kFailed) {
-        Error error = std::move(ready).error().with_code(Errc::kGuestFault).with_context("machine '" + created.vm.name + "'");
-        if (error.hint().empty()) return std::move(error).with_hint("mvmctl logs --console " + created.vm.name);
+        Error error = std::move(ready)
+                          .error()
+                          .with_code(Errc::kGuestFault)
+                          .with_context("machine '" + created.vm.name + "'");
+        if (error.hint().empty())
+          return std::move(error).with_hint("mvmctl logs --console " + created.vm.name);
         return error;
       }
     }
   }
   if (context.json) {
-    context.print_json(1, Json::object().set("id", created.vm.id).set("name", created.vm.name)
-                              .set("backend", created.vm.backend).set("accelerator", created.vm.accelerator)
-                              .set("isolation", spec::to_string(created.vm.isolation)).set("image_digest", created.vm.image_digest));
+    context.print_json(1, Json::object()
+                              .set("id", created.vm.id)
+                              .set("name", created.vm.name)
+                              .set("backend", created.vm.backend)
+                              .set("accelerator", created.vm.accelerator)
+                              .set("isolation", spec::to_string(created.vm.isolation))
+                              .set("image_digest", created.vm.image_digest));
   } else {
     context.print(created.vm.name + "\n");
   }
@@ -51,17 +60,30 @@ CommandSpec make_up_command() {
   auto o = std::make_shared<Options>();
   CommandSpec spec;
   spec.description =
-      "Makes a machine from IMAGE, starts it in the background and prints its name once it is ready.\n\n"
-      "The command, or the image's ENTRYPOINT and CMD, is its main process: the machine stops when it ends. Without any, or with "
+      "Makes a machine from IMAGE, starts it in the background and prints its name once it is "
+      "ready.\n\n"
+      "The command, or the image's ENTRYPOINT and CMD, is its main process: the machine stops when "
+      "it ends. Without any, or with "
       "--idle, the machine stays up until it is stopped.";
   add_machine_options(spec, o->machine);
-  spec.options.push_back({.names = "-d,--detach", .help = "return when the machine is ready (always the case)", .target = &o->detach});
-  spec.options.push_back({.names = "--no-wait", .help = "return at once, without waiting for the guest", .target = &o->no_wait});
-  spec.options.push_back({.names = "--idle", .help = "run no main process, whatever the image says", .target = &o->machine.request.idle});
-  spec.options.push_back({.names = "--restart", .value_name = "POLICY", .help = "no, on-failure or on-failure:N", .target = &o->machine.restart});
-  spec.guest_command = {.target = &o->machine.request.command, .help = "main process of the machine"};
-  spec.examples = {{"mvmctl up --name web -p 8080:80 -- httpd -f -p 80", "a web server in a machine of its own"},
-                   {"mvmctl up --name box --ttl 1h", "an idle machine for an hour"}};
+  spec.options.push_back({.names = "-d,--detach",
+                          .help = "return when the machine is ready (always the case)",
+                          .target = &o->detach});
+  spec.options.push_back({.names = "--no-wait",
+                          .help = "return at once, without waiting for the guest",
+                          .target = &o->no_wait});
+  spec.options.push_back({.names = "--idle",
+                          .help = "run no main process, whatever the image says",
+                          .target = &o->machine.request.idle});
+  spec.options.push_back({.names = "--restart",
+                          .value_name = "POLICY",
+                          .help = "no, on-failure or on-failure:N",
+                          .target = &o->machine.restart});
+  spec.guest_command = {.target = &o->machine.request.command,
+                        .help = "main process of the machine"};
+  spec.examples = {
+      {"mvmctl up --name web -p 8080:80 -- httpd -f -p 80", "a web server in a machine of its own"},
+      {"mvmctl up --name box --ttl 1h", "an idle machine for an hour"}};
   spec.run = [o](Context& context) { return up(context, *o); };
   return spec;
 }

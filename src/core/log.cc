@@ -8,7 +8,8 @@
 namespace mvm::log {
 namespace {
 
-// The one process-wide setting of mvm: where the log goes. Written once by main() before anything else runs.
+// The one process-wide setting of mvm: where the log goes. Written once by main() before anything
+// else runs.
 struct Target {
   int fd = 2;
   Level least = Level::kWarn;
@@ -22,10 +23,14 @@ Target& target() {
 
 std::string_view label(Level level) {
   switch (level) {
-    case Level::kDebug: return "debug: ";
-    case Level::kInfo: return "";
-    case Level::kWarn: return "warning: ";
-    case Level::kError: return "error: ";
+    case Level::kDebug:
+      return "debug: ";
+    case Level::kInfo:
+      return "";
+    case Level::kWarn:
+      return "warning: ";
+    case Level::kError:
+      return "error: ";
   }
   return "";
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The log facade: one line per event on a file descriptor chosen once at start (stderr by default).
 //
-// The CLI logs warnings and, with -v, what it does; the supervisor logs its VM's life into supervisor.log.
-// Threads: each line is one write(2), so lines of several processes do not mix.
+// The CLI logs warnings and, with -v, what it does; the supervisor logs its VM's life into
+// supervisor.log. Threads: each line is one write(2), so lines of several processes do not mix.
 #pragma once
 
 #include <string_view>

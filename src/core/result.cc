@@ -36,20 +36,34 @@ Errc code_of(int errnum) {
 
 std::string_view errc_name(Errc code) {
   switch (code) {
-    case Errc::kInvalidArgument: return "invalid_argument";
-    case Errc::kNotFound: return "not_found";
-    case Errc::kAlreadyExists: return "already_exists";
-    case Errc::kBusy: return "busy";
-    case Errc::kPermission: return "permission";
-    case Errc::kUnavailable: return "unavailable";
-    case Errc::kUnsupported: return "unsupported";
-    case Errc::kCorrupt: return "corrupt";
-    case Errc::kGuestFault: return "guest_fault";
-    case Errc::kLimit: return "limit";
-    case Errc::kNoSpace: return "no_space";
-    case Errc::kTimeout: return "timeout";
-    case Errc::kCancelled: return "cancelled";
-    case Errc::kIo: return "io";
+    case Errc::kInvalidArgument:
+      return "invalid_argument";
+    case Errc::kNotFound:
+      return "not_found";
+    case Errc::kAlreadyExists:
+      return "already_exists";
+    case Errc::kBusy:
+      return "busy";
+    case Errc::kPermission:
+      return "permission";
+    case Errc::kUnavailable:
+      return "unavailable";
+    case Errc::kUnsupported:
+      return "unsupported";
+    case Errc::kCorrupt:
+      return "corrupt";
+    case Errc::kGuestFault:
+      return "guest_fault";
+    case Errc::kLimit:
+      return "limit";
+    case Errc::kNoSpace:
+      return "no_space";
+    case Errc::kTimeout:
+      return "timeout";
+    case Errc::kCancelled:
+      return "cancelled";
+    case Errc::kIo:
+      return "io";
   }
   return "io";
 }

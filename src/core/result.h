@@ -41,8 +41,8 @@ class Error {
  public:
   Error(Errc code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  // Builds an error from errno; the code is derived from it (ENOENT → kNotFound, ENOSPC → kNoSpace …).
-  // Call it at once after the failed call: `what` is "open /x", the text of errno is appended.
+  // Builds an error from errno; the code is derived from it (ENOENT → kNotFound, ENOSPC → kNoSpace
+  // …). Call it at once after the failed call: `what` is "open /x", the text of errno is appended.
   static Error from_errno(std::string_view what, int errnum = errno);
 
   Errc code() const { return code_; }
@@ -72,14 +72,15 @@ class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
   using Base = tl::expected<T, Error>;
   using Base::Base;
-  Result(Error error) : Base(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
-  Result(Base base) : Base(std::move(base)) {}                   // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : Base(tl::unexpect, std::move(error)) {}  // NOLINT(google-explicit-constructor)
+  Result(Base base) : Base(std::move(base)) {}   // NOLINT(google-explicit-constructor)
 };
 
 namespace detail {
 template <class R>
 Error take_error(R&& result) {
-  return std::move(result).error();
+  return std::forward<R>(result).error();
 }
 template <class T>
 T take_value(Result<T>&& result) {
@@ -93,12 +94,11 @@ inline void take_value(Result<void>&&) {}
 // Each use names its own variable, so that one may stand inside another.
 #define MVM_CONCAT_INNER(a, b) a##b
 #define MVM_CONCAT(a, b) MVM_CONCAT_INNER(a, b)
-#define MVM_TRY_NAMED(name, expr, context)                           \
-  ({                                                                 \
-    auto name = (expr);                                              \
-    if (!name.has_value())                                           \
-      return ::mvm::detail::take_error(std::move(name)) context;     \
-    ::mvm::detail::take_value(std::move(name));                      \
+#define MVM_TRY_NAMED(name, expr, context)                                            \
+  ({                                                                                  \
+    auto name = (expr);                                                               \
+    if (!name.has_value()) return ::mvm::detail::take_error(std::move(name)) context; \
+    ::mvm::detail::take_value(std::move(name));                                       \
   })
 
 // Unwraps a Result or returns its error from the enclosing function.

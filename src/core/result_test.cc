@@ -95,15 +95,15 @@ TEST_P(ErrnoMapping, GivesTheCode) {
 
 INSTANTIATE_TEST_SUITE_P(
     Error, ErrnoMapping,
-    testing::Values(
-        std::tuple(ENOENT, Errc::kNotFound), std::tuple(ESRCH, Errc::kNotFound),
-        std::tuple(EEXIST, Errc::kAlreadyExists), std::tuple(EBUSY, Errc::kBusy),
-        std::tuple(EADDRINUSE, Errc::kBusy), std::tuple(ETXTBSY, Errc::kBusy),
-        std::tuple(EACCES, Errc::kPermission), std::tuple(EPERM, Errc::kPermission),
-        std::tuple(EROFS, Errc::kPermission), std::tuple(ENOSPC, Errc::kNoSpace),
-        std::tuple(EDQUOT, Errc::kNoSpace), std::tuple(ETIMEDOUT, Errc::kTimeout),
-        std::tuple(ENOSYS, Errc::kUnsupported), std::tuple(EOPNOTSUPP, Errc::kUnsupported),
-        std::tuple(EIO, Errc::kIo), std::tuple(EPIPE, Errc::kIo)));
+    testing::Values(std::tuple(ENOENT, Errc::kNotFound), std::tuple(ESRCH, Errc::kNotFound),
+                    std::tuple(EEXIST, Errc::kAlreadyExists), std::tuple(EBUSY, Errc::kBusy),
+                    std::tuple(EADDRINUSE, Errc::kBusy), std::tuple(ETXTBSY, Errc::kBusy),
+                    std::tuple(EACCES, Errc::kPermission), std::tuple(EPERM, Errc::kPermission),
+                    std::tuple(EROFS, Errc::kPermission), std::tuple(ENOSPC, Errc::kNoSpace),
+                    std::tuple(EDQUOT, Errc::kNoSpace), std::tuple(ETIMEDOUT, Errc::kTimeout),
+                    std::tuple(ENOSYS, Errc::kUnsupported),
+                    std::tuple(EOPNOTSUPP, Errc::kUnsupported), std::tuple(EIO, Errc::kIo),
+                    std::tuple(EPIPE, Errc::kIo)));
 
 class ErrcNames : public testing::TestWithParam<std::tuple<Errc, std::string_view>> {};
 
@@ -113,15 +113,16 @@ TEST_P(ErrcNames, AreStable) {
 
 INSTANTIATE_TEST_SUITE_P(
     Error, ErrcNames,
-    testing::Values(
-        std::tuple(Errc::kInvalidArgument, "invalid_argument"),
-        std::tuple(Errc::kNotFound, "not_found"),
-        std::tuple(Errc::kAlreadyExists, "already_exists"), std::tuple(Errc::kBusy, "busy"),
-        std::tuple(Errc::kPermission, "permission"), std::tuple(Errc::kUnavailable, "unavailable"),
-        std::tuple(Errc::kUnsupported, "unsupported"), std::tuple(Errc::kCorrupt, "corrupt"),
-        std::tuple(Errc::kGuestFault, "guest_fault"), std::tuple(Errc::kLimit, "limit"),
-        std::tuple(Errc::kNoSpace, "no_space"), std::tuple(Errc::kTimeout, "timeout"),
-        std::tuple(Errc::kCancelled, "cancelled"), std::tuple(Errc::kIo, "io")));
+    testing::Values(std::tuple(Errc::kInvalidArgument, "invalid_argument"),
+                    std::tuple(Errc::kNotFound, "not_found"),
+                    std::tuple(Errc::kAlreadyExists, "already_exists"),
+                    std::tuple(Errc::kBusy, "busy"), std::tuple(Errc::kPermission, "permission"),
+                    std::tuple(Errc::kUnavailable, "unavailable"),
+                    std::tuple(Errc::kUnsupported, "unsupported"),
+                    std::tuple(Errc::kCorrupt, "corrupt"),
+                    std::tuple(Errc::kGuestFault, "guest_fault"), std::tuple(Errc::kLimit, "limit"),
+                    std::tuple(Errc::kNoSpace, "no_space"), std::tuple(Errc::kTimeout, "timeout"),
+                    std::tuple(Errc::kCancelled, "cancelled"), std::tuple(Errc::kIo, "io")));
 
 }  // namespace
 }  // namespace mvm

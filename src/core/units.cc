@@ -31,13 +31,23 @@ Error bad(std::string_view what, std::string_view text, std::string_view example
 std::optional<unsigned> size_shift(std::string_view suffix) {
   if (suffix.empty() || suffix == "B") return 0;
   const std::string_view tail = suffix.substr(1);
-  if (!tail.empty() && tail != "B" && tail != "iB" && tail != "b" && tail != "ib") return std::nullopt;
+  if (!tail.empty() && tail != "B" && tail != "iB" && tail != "b" && tail != "ib")
+    return std::nullopt;
   switch (suffix.front()) {
-    case 'k': case 'K': return 10;
-    case 'm': case 'M': return 20;
-    case 'g': case 'G': return 30;
-    case 't': case 'T': return 40;
-    default: return std::nullopt;
+    case 'k':
+    case 'K':
+      return 10;
+    case 'm':
+    case 'M':
+      return 20;
+    case 'g':
+    case 'G':
+      return 30;
+    case 't':
+    case 'T':
+      return 40;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -75,12 +85,18 @@ Result<Millis> parse_duration(std::string_view text) {
   const auto split = split_number(text);
   if (!split) return bad("duration", text, kExamples);
   std::uint64_t unit = 0;
-  if (split->suffix == "ms") unit = 1;
-  else if (split->suffix == "s" || split->suffix.empty()) unit = 1000;
-  else if (split->suffix == "m") unit = 60'000;
-  else if (split->suffix == "h") unit = 3'600'000;
-  else if (split->suffix == "d") unit = 86'400'000;
-  else return bad("duration", text, kExamples);
+  if (split->suffix == "ms")
+    unit = 1;
+  else if (split->suffix == "s" || split->suffix.empty())
+    unit = 1000;
+  else if (split->suffix == "m")
+    unit = 60'000;
+  else if (split->suffix == "h")
+    unit = 3'600'000;
+  else if (split->suffix == "d")
+    unit = 86'400'000;
+  else
+    return bad("duration", text, kExamples);
   const auto millis = checked_mul(split->number, unit);
   // A hundred years: far above any use, far below what overflows a time point.
   if (!millis || *millis > 3'155'760'000'000ULL) return bad("duration", text, kExamples);

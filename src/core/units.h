@@ -22,8 +22,8 @@ constexpr Bytes kibibytes(std::uint64_t n) { return Bytes{n << 10}; }
 constexpr Bytes mebibytes(std::uint64_t n) { return Bytes{n << 20}; }
 constexpr Bytes gibibytes(std::uint64_t n) { return Bytes{n << 30}; }
 
-// "512M", "2GiB", "4096" → bytes. Suffixes K M G T (optionally followed by B or iB) are powers of 1024.
-// Errors: kInvalidArgument naming the text; overflow is refused.
+// "512M", "2GiB", "4096" → bytes. Suffixes K M G T (optionally followed by B or iB) are powers of
+// 1024. Errors: kInvalidArgument naming the text; overflow is refused.
 Result<Bytes> parse_size(std::string_view text);
 
 // 1536 → "1.5K"; for people, at most one decimal.
@@ -49,7 +49,8 @@ class Deadline {
 
   bool passed() const { return is_finite() && Clock::now() >= at_; }
   bool is_finite() const { return at_ != Clock::time_point::max(); }
-  // Time left, never negative. Units: ms, rounded up; -1 when there is no deadline (as poll(2) wants it).
+  // Time left, never negative. Units: ms, rounded up; -1 when there is no deadline (as poll(2)
+  // wants it).
   int poll_timeout() const;
   // kTimeout: "<what> did not happen within 30s"
   Error error() const;

@@ -52,12 +52,13 @@ TEST_P(SizeFormat, IsShort) {
   EXPECT_EQ(format_size(Bytes{std::get<0>(GetParam())}), std::get<1>(GetParam()));
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Size, SizeFormat,
-    testing::Values(std::tuple(0, "0"), std::tuple(1023, "1023"), std::tuple(1024, "1K"),
-                    std::tuple(1536, "1.5K"), std::tuple(512 << 20, "512M"),
-                    std::tuple((512 << 20) + (512 << 10), "512M"),
-                    std::tuple(3ULL << 29, "1.5G"), std::tuple(~0ULL, "15.9E")));
+INSTANTIATE_TEST_SUITE_P(Size, SizeFormat,
+                         testing::Values(std::tuple(0, "0"), std::tuple(1023, "1023"),
+                                         std::tuple(1024, "1K"), std::tuple(1536, "1.5K"),
+                                         std::tuple(512 << 20, "512M"),
+                                         std::tuple((512 << 20) + (512 << 10), "512M"),
+                                         std::tuple(3ULL << 29, "1.5G"),
+                                         std::tuple(~0ULL, "15.9E")));
 
 class DurationText : public testing::TestWithParam<std::tuple<const char*, std::int64_t>> {};
 

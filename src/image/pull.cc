@@ -203,7 +203,8 @@ Error with_next_step(Error error) {
     case Errc::kNoSpace:
       return std::move(error).with_hint("free some space: mvmctl image prune, mvmctl cache prune");
     case Errc::kPermission:
-      return std::move(error).with_hint("check who may read the source and write mvm's directories");
+      return std::move(error).with_hint(
+          "check who may read the source and write mvm's directories");
     default:
       return error;
   }

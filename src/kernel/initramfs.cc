@@ -48,8 +48,8 @@ std::string cache_key(const Kernel& kernel, const std::string& agent_digest) {
   return sys::sha256_hex(text);
 }
 
-// Checking a module's signature costs the guest an RSA operation of several milliseconds and protects
-// nothing: apt has verified the package, and the archive is the guest's own pid 1. Source:
+// Checking a module's signature costs the guest an RSA operation of several milliseconds and
+// protects nothing: apt has verified the package, and the archive is the guest's own pid 1. Source:
 // include/linux/module_signature.h: payload, signature, 12 bytes of which the last four are the
 // signature's length (big-endian), magic.
 void cut_signature(std::string& module) {
@@ -126,7 +126,7 @@ Result<std::string> initramfs_for(const Kernel& kernel, const std::string& agent
                                   const std::string& cache_dir) {
   const std::string agent_digest =
       MVM_TRY_CTX(memo_digest(cache_dir, agent_path), "guest agent " + agent_path);
-  const std::string path = cache_dir + "/initramfs/" + cache_key(kernel, agent_digest) + ".cpio";
+  std::string path = cache_dir + "/initramfs/" + cache_key(kernel, agent_digest) + ".cpio";
   if (sys::path_exists(path)) return path;
   MVM_TRY(sys::make_dirs(cache_dir + "/initramfs"));
   MVM_TRY_CTX(build(kernel, agent_path, path), "building the initramfs");

@@ -192,7 +192,8 @@ std::string posture_line(const std::string& backend, const std::string& accelera
       meaning = "shares the host kernel, no microVM boundary; do not use it for untrusted code";
       break;
   }
-  if (backend == "fake") meaning = "an ordinary process of this host without any boundary, for tests";
+  if (backend == "fake")
+    meaning = "an ordinary process of this host without any boundary, for tests";
   return "mvm: backend " + backend + (accelerator.empty() ? "" : " (" + accelerator + ")") +
          ", isolation " + std::string(isolation_name(isolation)) + ": " + meaning;
 }

@@ -47,7 +47,8 @@ std::uint32_t measure_tsc_khz() {
     const std::uint64_t uncertainty = begin.uncertainty + end.uncertainty;
     if (uncertainty >= least) continue;
     least = uncertainty;
-    best = static_cast<std::uint32_t>((end.ticks - begin.ticks) * 1'000'000 / static_cast<std::uint64_t>(end.ns - begin.ns));
+    best = static_cast<std::uint32_t>((end.ticks - begin.ticks) * 1'000'000 /
+                                      static_cast<std::uint64_t>(end.ns - begin.ns));
   }
   return best;
 #else
@@ -61,7 +62,8 @@ std::uint32_t tsc_khz_cached(const std::string& cache_dir) {
   if (const auto text = sys::read_file(path, kibibytes(1)); text && text->starts_with(boot)) {
     std::uint32_t khz = 0;
     const char* at = text->data() + boot.size();
-    if (std::from_chars(at, text->data() + text->size(), khz).ec == std::errc() && khz > 100'000) return khz;
+    if (std::from_chars(at, text->data() + text->size(), khz).ec == std::errc() && khz > 100'000)
+      return khz;
   }
   const std::uint32_t khz = measure_tsc_khz();
   // A cache that cannot be written costs the next start a measurement, nothing else.

@@ -13,10 +13,10 @@ namespace mvm::spec {
 struct ImageConfig {
   std::vector<std::string> entrypoint;
   std::vector<std::string> cmd;
-  std::vector<std::string> env;  // "NAME=VALUE"
-  std::string user;              // "", "name", "uid", "name:group", "uid:gid"
-  std::string working_dir;       // "" means /
-  std::string stop_signal;       // "" means SIGTERM
+  std::vector<std::string> env;            // "NAME=VALUE"
+  std::string user;                        // "", "name", "uid", "name:group", "uid:gid"
+  std::string working_dir;                 // "" means /
+  std::string stop_signal;                 // "" means SIGTERM
   std::vector<std::string> exposed_ports;  // "80/tcp"
   std::map<std::string, std::string> labels;
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A virtual machine as data: everything that has to be known to start it, with nothing looked up later.
+// A virtual machine as data: everything that has to be known to start it, with nothing looked up
+// later.
 //
 // The CLI fills it from flags, image and configuration; the supervisor and the backends read it.
 #pragma once
@@ -18,7 +19,8 @@ enum class Arch { kX86_64, kAarch64 };
 // How strong the boundary around a guest is; ordered, weakest first.
 enum class Isolation {
   kContainer,  // shares the host kernel
-  kEmulated,   // a machine boundary that its project does not support as a security boundary (QEMU TCG)
+  kEmulated,   // a machine boundary that its project does not support as a security boundary (QEMU
+               // TCG)
   kMicrovm,    // hardware virtualisation
 };
 
@@ -55,37 +57,38 @@ struct RestartPolicy {
 struct LimitSpec {
   std::uint32_t vcpus = 1;
   Bytes memory = mebibytes(512);
-  std::uint32_t pids = 0;              // 0: the guest kernel's own limit
-  Bytes log_size = mebibytes(16);      // per log file, before it is rotated once
-  std::optional<Millis> ttl;           // life time, after which the machine is stopped
+  std::uint32_t pids = 0;          // 0: the guest kernel's own limit
+  Bytes log_size = mebibytes(16);  // per log file, before it is rotated once
+  std::optional<Millis> ttl;       // life time, after which the machine is stopped
   Millis boot_deadline = Millis(60'000);
 };
 
 struct VmSpec {
-  std::string id;    // 16 hex characters
+  std::string id;  // 16 hex characters
   std::string name;
   Arch arch = Arch::kX86_64;
-  std::string backend;          // "qemu", "fake": already selected
-  std::string accelerator;      // "kvm" or "tcg" where the backend has a choice
+  std::string backend;      // "qemu", "fake": already selected
+  std::string accelerator;  // "kvm" or "tcg" where the backend has a choice
   Isolation isolation = Isolation::kEmulated;
-  std::uint32_t tsc_khz = 0;    // of the host's counter, which an emulated x86 guest reads; 0: unknown
+  std::uint32_t tsc_khz =
+      0;  // of the host's counter, which an emulated x86 guest reads; 0: unknown
   std::string kernel_path;
   std::string initramfs_path;
   std::string cmdline_extra;
-  std::string image_path;       // read-only EROFS
+  std::string image_path;  // read-only EROFS
   std::string image_ref;
   std::string image_digest;
-  std::string scratch_path;     // ext4 of this machine alone; empty: writes go to guest memory
+  std::string scratch_path;  // ext4 of this machine alone; empty: writes go to guest memory
   std::string hostname;
   NetworkSpec network;
   LimitSpec limits;
   RestartPolicy restart;
-  ProcessSpec exec_defaults;    // environment, user and directory of every process; argv unused
+  ProcessSpec exec_defaults;  // environment, user and directory of every process; argv unused
   std::optional<ProcessSpec> process;  // run by the supervisor when the guest is ready
-  std::string run_dir;          // lock and control socket; gone after a reboot of the host
-  std::string data_dir;         // scratch disk, status, logs
-  std::string engine_program;   // the engine's executable
-  bool remove_when_done = false;  // the machine ends with the command that made it
+  std::string run_dir;                 // lock and control socket; gone after a reboot of the host
+  std::string data_dir;                // scratch disk, status, logs
+  std::string engine_program;          // the engine's executable
+  bool remove_when_done = false;       // the machine ends with the command that made it
 };
 
 }  // namespace mvm::spec

@@ -24,7 +24,8 @@ class Fields {
       if (!it->is_boolean()) return fail(key);
       into = it->template get<bool>();
     } else if constexpr (std::is_integral_v<T>) {
-      if (!it->is_number_unsigned() || it->template get<std::uint64_t>() > std::numeric_limits<T>::max())
+      if (!it->is_number_unsigned() ||
+          it->template get<std::uint64_t>() > std::numeric_limits<T>::max())
         return fail(key);
       into = it->template get<T>();
     } else {
@@ -51,20 +52,29 @@ class Fields {
 };
 
 json process_json(const ProcessSpec& p) {
-  return {{"argv", p.argv}, {"env", p.env}, {"working_dir", p.working_dir}, {"user", p.user}, {"stop_signal", p.stop_signal}};
+  return {{"argv", p.argv},
+          {"env", p.env},
+          {"working_dir", p.working_dir},
+          {"user", p.user},
+          {"stop_signal", p.stop_signal}};
 }
 
 json network_json(const NetworkSpec& network) {
   json forwards = json::array();
   for (const PortForward& f : network.forwards) {
-    forwards.push_back({{"host_ip", f.host_ip}, {"host_port", f.host_port}, {"guest_port", f.guest_port},
+    forwards.push_back({{"host_ip", f.host_ip},
+                        {"host_port", f.host_port},
+                        {"guest_port", f.guest_port},
                         {"protocol", to_string(f.protocol)}});
   }
   return {{"mode", network.mode == NetworkMode::kNone ? "none" : "user"}, {"forwards", forwards}};
 }
 
 json limits_json(const LimitSpec& l) {
-  json out = {{"vcpus", l.vcpus}, {"memory_bytes", l.memory.count}, {"pids", l.pids}, {"log_size_bytes", l.log_size.count},
+  json out = {{"vcpus", l.vcpus},
+              {"memory_bytes", l.memory.count},
+              {"pids", l.pids},
+              {"log_size_bytes", l.log_size.count},
               {"boot_deadline_ms", l.boot_deadline.count()}};
   if (l.ttl) out["ttl_ms"] = l.ttl->count();
   return out;
@@ -142,9 +152,12 @@ void visit_strings(VmSpec& vm, Field&& field) {
 
 std::string_view to_string(Isolation isolation) {
   switch (isolation) {
-    case Isolation::kContainer: return "container";
-    case Isolation::kEmulated: return "emulated";
-    case Isolation::kMicrovm: return "microvm";
+    case Isolation::kContainer:
+      return "container";
+    case Isolation::kEmulated:
+      return "emulated";
+    case Isolation::kMicrovm:
+      return "microvm";
   }
   return "container";
 }
@@ -168,10 +181,15 @@ Result<Arch> parse_arch(std::string_view text) {
 }
 
 std::string to_json(const VmSpec& vm) {
-  json out = {{"schema", kVmSpecSchema}, {"arch", to_string(vm.arch)}, {"isolation", to_string(vm.isolation)},
-              {"network", network_json(vm.network)}, {"limits", limits_json(vm.limits)},
-              {"restart", {{"on_failure", vm.restart.on_failure}, {"max_restarts", vm.restart.max_restarts}}},
-              {"remove_when_done", vm.remove_when_done}, {"tsc_khz", vm.tsc_khz}};
+  json out = {{"schema", kVmSpecSchema},
+              {"arch", to_string(vm.arch)},
+              {"isolation", to_string(vm.isolation)},
+              {"network", network_json(vm.network)},
+              {"limits", limits_json(vm.limits)},
+              {"restart",
+               {{"on_failure", vm.restart.on_failure}, {"max_restarts", vm.restart.max_restarts}}},
+              {"remove_when_done", vm.remove_when_done},
+              {"tsc_khz", vm.tsc_khz}};
   VmSpec copy = vm;
   visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
   out["exec_defaults"] = process_json(vm.exec_defaults);
@@ -185,10 +203,11 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   std::string bad;
   Fields in(root, &bad);
   std::int64_t schema = 0;
-  if (root.contains("schema") && root["schema"].is_number_integer()) schema = root["schema"].get<std::int64_t>();
+  if (root.contains("schema") && root["schema"].is_number_integer())
+    schema = root["schema"].get<std::int64_t>();
   if (schema != kVmSpecSchema)
-    return Error(Errc::kUnsupported, "machine specification has schema " + std::to_string(schema) + ", this mvm reads " +
-                                         std::to_string(kVmSpecSchema));
+    return Error(Errc::kUnsupported, "machine specification has schema " + std::to_string(schema) +
+                                         ", this mvm reads " + std::to_string(kVmSpecSchema));
   VmSpec vm;
   visit_strings(vm, [&](const char* key, std::string& value) { in.read(key, value); });
   std::string arch;
@@ -206,7 +225,8 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   }
   read_process(in.object("exec_defaults"), &bad, vm.exec_defaults);
   if (in.has("process")) read_process(in.object("process"), &bad, vm.process.emplace());
-  if (!bad.empty()) return Error(Errc::kCorrupt, "machine specification: field '" + bad + "' is missing or wrong");
+  if (!bad.empty())
+    return Error(Errc::kCorrupt, "machine specification: field '" + bad + "' is missing or wrong");
   vm.arch = MVM_TRY(parse_arch(arch));
   vm.isolation = MVM_TRY(parse_isolation(isolation));
   return vm;

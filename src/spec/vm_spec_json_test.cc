@@ -31,7 +31,8 @@ VmSpec full() {
   vm.image_digest = std::string(64, 'a');
   vm.scratch_path = "/data/scratch.img";
   vm.hostname = "höst";
-  vm.network = {NetworkMode::kNone, {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"127.0.0.1", 53, 5353, Protocol::kUdp}}};
+  vm.network = {NetworkMode::kNone,
+                {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"127.0.0.1", 53, 5353, Protocol::kUdp}}};
   vm.limits = {4, gibibytes(2), 100, mebibytes(1), Millis(3'600'000), Millis(5000)};
   vm.restart = {true, 3};
   vm.exec_defaults = {{}, {"A=b"}, "/srv", "nobody", "INT"};
@@ -53,7 +54,9 @@ Error refusal(const json& changed) {
 TEST(VmSpecJson, MatchesTheGoldenFile) {
   const std::string path = std::string(MVM_SOURCE_DIR) + "/tests/golden/spec/vm_spec.json";
   std::ifstream file(path);
-  EXPECT_EQ(json::parse(file, nullptr, false), object()) << path << " is not what this version writes:\n" << object().dump(2);
+  EXPECT_EQ(json::parse(file, nullptr, false), object())
+      << path << " is not what this version writes:\n"
+      << object().dump(2);
 }
 
 TEST(VmSpecJson, ComesBackWithEveryField) {
@@ -89,7 +92,8 @@ TEST(VmSpecJson, LeavesOptionalFieldsAbsent) {
 }
 
 TEST(VmSpecJson, HoldsEveryFieldOfTheStructure) {
-  // Fails when a field is added to VmSpec and nobody thinks of the JSON: raise the number with the field.
+  // Fails when a field is added to VmSpec and nobody thinks of the JSON: raise the number with the
+  // field.
   EXPECT_EQ(object().size(), 25U);
   EXPECT_EQ(object()["limits"].size(), 6U);
   EXPECT_EQ(object()["process"].size(), 5U);
@@ -109,7 +113,8 @@ TEST(VmSpecJson, NamesAFieldThatIsMissing) {
     const bool required = key != "process" && key != "schema";
     const Error error = refusal(changed);
     EXPECT_EQ(error.code() == Errc::kCorrupt, required) << key;
-    EXPECT_EQ(error.text().find("field '" + key + "'") != std::string::npos, required) << key << ": " << error.text();
+    EXPECT_EQ(error.text().find("field '" + key + "'") != std::string::npos, required)
+        << key << ": " << error.text();
   }
 }
 
@@ -130,7 +135,8 @@ TEST(VmSpecJson, NamesAMissingFieldInsideAnother) {
       json changed = object();
       changed[part].erase(key);
       const bool optional = key == "ttl_ms";
-      EXPECT_EQ(refusal(changed).text().find("field '" + key + "'") != std::string::npos, !optional) << part << "." << key;
+      EXPECT_EQ(refusal(changed).text().find("field '" + key + "'") != std::string::npos, !optional)
+          << part << "." << key;
     }
   }
 }
@@ -193,7 +199,8 @@ TEST(VmSpecJson, RefusesForwardsThatAreNoObjects) {
 TEST(Words, RoundTrip) {
   for (const Isolation tier : {Isolation::kContainer, Isolation::kEmulated, Isolation::kMicrovm})
     EXPECT_EQ(parse_isolation(to_string(tier)).value(), tier);
-  for (const Arch arch : {Arch::kX86_64, Arch::kAarch64}) EXPECT_EQ(parse_arch(to_string(arch)).value(), arch);
+  for (const Arch arch : {Arch::kX86_64, Arch::kAarch64})
+    EXPECT_EQ(parse_arch(to_string(arch)).value(), arch);
   EXPECT_EQ(parse_arch("amd64").value(), Arch::kX86_64);
   EXPECT_EQ(parse_arch("arm64").value(), Arch::kAarch64);
 }

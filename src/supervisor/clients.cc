@@ -31,7 +31,8 @@ void Clients::accept() {
   if (!fd) return;
   // The socket is 0600 in a 0700 directory; this is the second lock on the same door.
   const auto uid = sys::peer_uid(fd->get());
-  if (!uid || (*uid != ::geteuid() && *uid != 0)) return log::warn("refused a client of another user");
+  if (!uid || (*uid != ::geteuid() && *uid != 0))
+    return log::warn("refused a client of another user");
   if (clients_.size() >= kMaxClients) return log::warn("refused a client: too many are connected");
   if (auto added = add(std::move(*fd), false); !added) log::warn(added.error().text());
 }
@@ -43,14 +44,16 @@ Result<> Clients::add(sys::UniqueFd fd, bool founder) {
   client.founder = founder;
   client.link = std::make_unique<wire::Link>(
       loop_, std::move(fd),
-      wire::Link::Handlers{[this, &client](const wire::Frame& frame) { return on_frame(client, frame); },
-                           [this, &client](std::optional<Error> error) {
-                             if (error) log::info("client: " + error->text());
-                             on_gone(client);
-                           },
-                           {}});
+      wire::Link::Handlers{
+          [this, &client](const wire::Frame& frame) { return on_frame(client, frame); },
+          [this, &client](std::optional<Error> error) {
+            if (error) log::info("client: " + error->text());
+            on_gone(client);
+          },
+          {}});
   MVM_TRY(client.link->start());
-  client.link->send_control(FrameType::kHello, wire::encode(wire::Hello{wire::kProtocolVersion, "mvm-supervisor", ""}));
+  client.link->send_control(
+      FrameType::kHello, wire::encode(wire::Hello{wire::kProtocolVersion, "mvm-supervisor", ""}));
   client.link->send_control(FrameType::kState, wire::encode(state_));
   join_router(client);
   return {};
@@ -95,12 +98,15 @@ void Clients::on_gone(Client& client) {
   client.peer = 0;
   if (client.founder) handlers_.on_founder_gone();
   // The link is still on the stack of its own callback.
-  loop_.after(Millis(0), [this, &client] { clients_.remove_if([&](const Client& c) { return &c == &client; }); });
+  loop_.after(Millis(0), [this, &client] {
+    clients_.remove_if([&](const Client& c) { return &c == &client; });
+  });
 }
 
 void Clients::set_state(const wire::VmState& state) {
   state_ = state;
-  for (Client& client : clients_) client.link->send_control(FrameType::kState, wire::encode(state_));
+  for (Client& client : clients_)
+    client.link->send_control(FrameType::kState, wire::encode(state_));
 }
 
 void Clients::drain(const Deadline& deadline) {

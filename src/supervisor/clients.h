@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The commands connected to a supervisor: its control socket, their links, and the state they are told.
+// The commands connected to a supervisor: its control socket, their links, and the state they are
+// told.
 #pragma once
 
 #include <functional>
@@ -31,7 +32,8 @@ class Clients {
   void set_router(Router* router);
   // Tells every client, now and on connecting.
   void set_state(const wire::VmState& state);
-  // Runs the loop until everything queued for clients has been taken, or the deadline passes; then hangs up.
+  // Runs the loop until everything queued for clients has been taken, or the deadline passes; then
+  // hangs up.
   void drain(const Deadline& deadline);
 
  private:

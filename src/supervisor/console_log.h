@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Logs that a guest fills: bounded in size, rotated once (FILE and FILE.1), and watched for a kernel panic.
+// Logs that a guest fills: bounded in size, rotated once (FILE and FILE.1), and watched for a
+// kernel panic.
 #pragma once
 
 #include <optional>
@@ -16,7 +17,8 @@ namespace mvm::supervisor {
 class RotatingLog {
  public:
   static Result<RotatingLog> open(std::string path, Bytes limit);
-  // Errors are told once in the supervisor's log and then swallowed: a full disk must not stop the guest.
+  // Errors are told once in the supervisor's log and then swallowed: a full disk must not stop the
+  // guest.
   void append(std::span<const std::byte> bytes);
 
  private:

@@ -15,7 +15,9 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text));
+}
 
 class Logs : public testing::Test {
  protected:
@@ -33,7 +35,8 @@ TEST_F(Logs, StayWithinTwiceTheirLimitWhateverIsWritten) {
 TEST_F(Logs, KeepTheLatestTextInOrder) {
   RotatingLog log = RotatingLog::open(path(), Bytes{10}).value();
   for (const char* text : {"aaaa", "bbbb", "cccc", "dddd"}) log.append(bytes_of(text));
-  EXPECT_EQ(sys::read_file(path() + ".1").value() + sys::read_file(path()).value(), "aaaabbbbccccdddd");
+  EXPECT_EQ(sys::read_file(path() + ".1").value() + sys::read_file(path()).value(),
+            "aaaabbbbccccdddd");
 }
 
 TEST_F(Logs, GoOnInAFileThatIsThereAlready) {
@@ -88,7 +91,8 @@ TEST(ConsoleScannerTest, KeepsLittleOfAFloodWithoutLineEnds) {
 class StatusFile : public Logs {};
 
 TEST_F(StatusFile, ComesBackWithEveryField) {
-  const Status status{wire::VmPhase::kFailed, 11, 22, 33, 44, 55, -6, 7, "why \"quoted\"", "do that"};
+  const Status status{wire::VmPhase::kFailed, 11,       22, 33, 44, 55, -6, 7,
+                      "why \"quoted\"",       "do that"};
   ASSERT_TRUE(write_status(dir_.path(), status));
   const Status again = read_status(dir_.path()).value();
   EXPECT_EQ(again.phase, wire::VmPhase::kFailed);
@@ -116,8 +120,9 @@ TEST_F(StatusFile, IsNotFoundBeforeItIsWritten) {
 }
 
 TEST_F(StatusFile, IsCorruptWhenItIsNotWhatWeWrite) {
-  for (const char* text : {"", "{", "[]", "{\"schema\":2,\"phase\":\"running\"}", "{\"schema\":1}",
-                           "{\"schema\":1,\"phase\":\"flying\"}", "{\"schema\":\"1\",\"phase\":\"running\"}"}) {
+  for (const char* text :
+       {"", "{", "[]", "{\"schema\":2,\"phase\":\"running\"}", "{\"schema\":1}",
+        "{\"schema\":1,\"phase\":\"flying\"}", "{\"schema\":\"1\",\"phase\":\"running\"}"}) {
     ASSERT_TRUE(sys::write_file(status_path(dir_.path()), text));
     EXPECT_EQ(read_status(dir_.path()).error().code(), Errc::kCorrupt) << text;
   }

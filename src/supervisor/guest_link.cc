@@ -28,14 +28,16 @@ GuestLink::GuestLink(sys::EventLoop& loop, sys::UniqueFd fd, Handlers handlers)
     : link_(loop, std::move(fd),
             {[this](const wire::Frame& frame) { return on_frame(frame); },
              [this](std::optional<Error> error) {
-               handlers_.on_fault(error ? *error : Error(Errc::kGuestFault, std::string(kChannelEnded)));
+               handlers_.on_fault(error ? *error
+                                        : Error(Errc::kGuestFault, std::string(kChannelEnded)));
              },
              {}}),
       handlers_(std::move(handlers)) {}
 
 Result<> GuestLink::start(const wire::Configure& configure) {
   MVM_TRY(link_.start());
-  link_.send_control(FrameType::kHello, wire::encode(wire::Hello{wire::kProtocolVersion, "mvm-supervisor", ""}));
+  link_.send_control(FrameType::kHello,
+                     wire::encode(wire::Hello{wire::kProtocolVersion, "mvm-supervisor", ""}));
   link_.send_control(FrameType::kConfigure, wire::encode(configure));
   return {};
 }
@@ -48,7 +50,8 @@ Result<> GuestLink::on_frame(const wire::Frame& frame) {
   if (frame.type == FrameType::kHello && !greeted_) {
     const wire::Hello hello = MVM_TRY(wire::decode_hello(frame.payload));
     greeted_ = true;
-    log::info("guest agent: " + guest_text(std::as_bytes(std::span(hello.software))) + ", " + guest_text(std::as_bytes(std::span(hello.system))));
+    log::info("guest agent: " + guest_text(std::as_bytes(std::span(hello.software))) + ", " +
+              guest_text(std::as_bytes(std::span(hello.system))));
     return {};
   }
   if (!greeted_) return Error(Errc::kGuestFault, "guest agent did not begin with hello");
@@ -72,11 +75,14 @@ Result<> GuestLink::on_frame(const wire::Frame& frame) {
 wire::Configure configure_for(const spec::VmSpec& vm, const backend::LaunchPlan& plan) {
   wire::Configure out;
   out.hostname = vm.hostname;
-  out.wall_clock_ns = static_cast<std::uint64_t>(
-      std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+  out.wall_clock_ns =
+      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                     std::chrono::system_clock::now().time_since_epoch())
+                                     .count());
   out.entropy = sys::random_bytes(64);
   if (plan.network)
-    out.network = wire::NetworkConfig{plan.network->address, plan.network->prefix, plan.network->gateway, {plan.network->dns}};
+    out.network = wire::NetworkConfig{
+        plan.network->address, plan.network->prefix, plan.network->gateway, {plan.network->dns}};
   out.pids_limit = vm.limits.pids;
   return out;
 }

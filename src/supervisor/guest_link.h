@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The supervisor's end of the agent channel: handshake, configuration, then stream frames for the router.
+// The supervisor's end of the agent channel: handshake, configuration, then stream frames for the
+// router.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,9 @@ class GuestLink {
 
   // Sends hello and configuration without waiting for the guest: it reads them when it is up.
   Result<> start(const wire::Configure& configure);
-  void send(const wire::Frame& frame) { link_.send(frame.stream, frame.type, frame.channel, frame.payload); }
+  void send(const wire::Frame& frame) {
+    link_.send(frame.stream, frame.type, frame.channel, frame.payload);
+  }
   void request_shutdown(const wire::Shutdown& shutdown);
 
  private:

@@ -21,13 +21,18 @@ std::string last_line(const std::string& text) {
   std::size_t end = text.size();
   while (end > 0 && text[end - 1] == '\n') --end;
   const std::size_t begin = text.rfind('\n', end == 0 ? 0 : end - 1);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1, end - (begin == std::string::npos ? 0 : begin + 1));
+  return text.substr(begin == std::string::npos ? 0 : begin + 1,
+                     end - (begin == std::string::npos ? 0 : begin + 1));
 }
 
 }  // namespace
 
 GuestRun::GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers)
-    : loop_(loop), vm_(vm), logs_(logs), handlers_(std::move(handlers)), router_([this](const wire::Frame& frame) {
+    : loop_(loop),
+      vm_(vm),
+      logs_(logs),
+      handlers_(std::move(handlers)),
+      router_([this](const wire::Frame& frame) {
         if (link_) link_->send(frame);
       }) {}
 
@@ -38,8 +43,8 @@ GuestRun::~GuestRun() {
   main_.reset();  // before the router it is a client of
 }
 
-Result<std::unique_ptr<GuestRun>> GuestRun::boot(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs,
-                                                 Handlers handlers) {
+Result<std::unique_ptr<GuestRun>> GuestRun::boot(sys::EventLoop& loop, const spec::VmSpec& vm,
+                                                 Logs logs, Handlers handlers) {
   auto run = std::unique_ptr<GuestRun>(new GuestRun(loop, vm, logs, std::move(handlers)));
   MVM_TRY(run->launch());
   return run;
@@ -53,20 +58,23 @@ Result<> GuestRun::launch() {
   MVM_TRY(watch_console(machine_->take_console()));
   link_ = std::make_unique<GuestLink>(
       loop_, machine_->take_agent(),
-      GuestLink::Handlers{[this](const wire::Ready& ready) { on_guest_ready(ready); },
-                          [this](Error error) {
-                            // An engine that has just ended closes the channel too: its own end tells more.
-                            const bool lost = error.errnum() == ECONNRESET || error.errnum() == EPIPE;
-                            if (lost || (error.code() == Errc::kGuestFault && error.message() == kChannelEnded)) return;
-                            end_now(with_console(std::move(error)));
-                          },
-                          [this] { end_now(std::nullopt); },
-                          [this](const wire::Frame& frame) { return router_.from_guest(frame); }});
+      GuestLink::Handlers{
+          [this](const wire::Ready& ready) { on_guest_ready(ready); },
+          [this](Error error) {
+            // An engine that has just ended closes the channel too: its own end tells more.
+            const bool lost = error.errnum() == ECONNRESET || error.errnum() == EPIPE;
+            if (lost || (error.code() == Errc::kGuestFault && error.message() == kChannelEnded))
+              return;
+            end_now(with_console(std::move(error)));
+          },
+          [this] { end_now(std::nullopt); },
+          [this](const wire::Frame& frame) { return router_.from_guest(frame); }});
   MVM_TRY(link_->start(configure_for(vm_, plan)));
   MVM_TRY(machine_->watch(loop_, [this](const backend::MachineEnd& end) { on_engine_end(end); }));
   boot_timer_ = loop_.after(vm_.limits.boot_deadline, [this] {
     end_now(with_console(Error(Errc::kTimeout, "the guest was not ready within " +
-                                                   format_duration(vm_.limits.boot_deadline) + " of its start")));
+                                                   format_duration(vm_.limits.boot_deadline) +
+                                                   " of its start")));
   });
   return {};
 }
@@ -99,20 +107,26 @@ void GuestRun::on_guest_ready(const wire::Ready& ready) {
   loop_.cancel(boot_timer_);
   handlers_.on_ready(ready);
   if (!vm_.process || ended_) return;
-  main_ = std::make_unique<MainProcess>(router_, logs_.output, [this](const wire::Closed& closed) { on_main_end(closed); });
+  main_ = std::make_unique<MainProcess>(
+      router_, logs_.output, [this](const wire::Closed& closed) { on_main_end(closed); });
   if (auto started = main_->start(*vm_.process); !started) end_now(started.error());
 }
 
 void GuestRun::on_main_end(const wire::Closed& closed) {
   if (stopping_ || ended_) return;
   switch (closed.outcome) {
-    case wire::Outcome::kExited: end_.exit_code = closed.code; break;
-    case wire::Outcome::kSignalled: end_.exit_code = 128 + closed.code; break;
+    case wire::Outcome::kExited:
+      end_.exit_code = closed.code;
+      break;
+    case wire::Outcome::kSignalled:
+      end_.exit_code = 128 + closed.code;
+      break;
     case wire::Outcome::kNotStarted:
       end_.exit_code = closed.code == ENOENT ? 127 : 126;
       end_.failure = Error(Errc::kNotFound, "the main process was not started: " + closed.message);
       break;
-    default: return;
+    default:
+      return;
   }
   shut_down(Millis(1000), SIGTERM);
 }
@@ -147,10 +161,14 @@ Error GuestRun::with_console(Error error) const {
 
 Error GuestRun::engine_error(const backend::MachineEnd& end) const {
   switch (end.reason) {
-    case backend::EndReason::kGuestPanic: return with_console(Error(Errc::kGuestFault, "guest kernel panic"));
-    case backend::EndReason::kGuestReset: return with_console(Error(Errc::kGuestFault, "the guest rebooted"));
-    case backend::EndReason::kGuestPoweroff: return with_console(Error(Errc::kGuestFault, "the guest powered itself off"));
-    case backend::EndReason::kEngineExit: break;
+    case backend::EndReason::kGuestPanic:
+      return with_console(Error(Errc::kGuestFault, "guest kernel panic"));
+    case backend::EndReason::kGuestReset:
+      return with_console(Error(Errc::kGuestFault, "the guest rebooted"));
+    case backend::EndReason::kGuestPoweroff:
+      return with_console(Error(Errc::kGuestFault, "the guest powered itself off"));
+    case backend::EndReason::kEngineExit:
+      break;
   }
   std::string text = "the " + vm_.backend + " engine ended with " + end.status.text();
   if (!end.engine_output.empty()) text += ": " + last_line(end.engine_output);

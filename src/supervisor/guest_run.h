@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One boot of a machine: engine, agent channel, console and router together, from launch to the end of the engine.
-// A restart makes a new one.
+// One boot of a machine: engine, agent channel, console and router together, from launch to the end
+// of the engine. A restart makes a new one.
 #pragma once
 
 #include <functional>
@@ -26,7 +26,8 @@ class GuestRun {
  public:
   struct Handlers {
     std::function<void(const wire::Ready&)> on_ready;
-    // The engine has ended and been reaped. Called once; the owner may destroy the run later, not inside.
+    // The engine has ended and been reaped. Called once; the owner may destroy the run later, not
+    // inside.
     std::function<void(const GuestEnd&)> on_end;
   };
   struct Logs {
@@ -35,14 +36,16 @@ class GuestRun {
   };
 
   // Launches the engine. Errors: those of plan and launch.
-  static Result<std::unique_ptr<GuestRun>> boot(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers);
+  static Result<std::unique_ptr<GuestRun>> boot(sys::EventLoop& loop, const spec::VmSpec& vm,
+                                                Logs logs, Handlers handlers);
   ~GuestRun();
   GuestRun(const GuestRun&) = delete;
   GuestRun& operator=(const GuestRun&) = delete;
 
   Router& router() { return router_; }
   pid_t engine_pid() const { return machine_->pid(); }
-  // Asks the guest to end its processes and sync, then ends the engine; after `grace` without asking further.
+  // Asks the guest to end its processes and sync, then ends the engine; after `grace` without
+  // asking further.
   void shut_down(Millis grace, int signum);
   // Ends the engine at once; `why` is the failure to report, nothing when it was wanted.
   void end_now(std::optional<Error> why);

@@ -8,7 +8,8 @@
 
 namespace mvm::supervisor {
 
-Result<sys::UniqueFd> launch(const std::string& program, const spec::VmSpec& vm, const sys::FileLock& lock) {
+Result<sys::UniqueFd> launch(const std::string& program, const spec::VmSpec& vm,
+                             const sys::FileLock& lock) {
   const sys::UniqueFd spec = MVM_TRY(sys::memory_file("mvm-spec", spec::to_json(vm)));
   sys::SocketPair founder = MVM_TRY(sys::make_socket_pair());
   sys::Command command;

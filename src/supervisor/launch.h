@@ -19,6 +19,7 @@ constexpr int kLockFd = 5;     // the held lock of the machine
 // Starts the supervisor in a session of its own and returns our end of the founder's connection.
 // The lock is handed over: it stays held as long as the supervisor lives.
 // Errors: kNotFound when `program` is missing.
-Result<sys::UniqueFd> launch(const std::string& program, const spec::VmSpec& vm, const sys::FileLock& lock);
+Result<sys::UniqueFd> launch(const std::string& program, const spec::VmSpec& vm,
+                             const sys::FileLock& lock);
 
 }  // namespace mvm::supervisor

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// mvm-supervisor: started by mvmctl with a specification, a connection and a lock (supervisor/launch.h).
+// mvm-supervisor: started by mvmctl with a specification, a connection and a lock
+// (supervisor/launch.h).
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -29,13 +30,16 @@ void remove_traces(const spec::VmSpec& vm) {
 }
 
 Result<> supervise(sys::UniqueFd founder) {
-  const spec::VmSpec vm = MVM_TRY(spec::vm_spec_from_json(MVM_TRY(sys::read_fd(supervisor::kSpecFd))));
+  const spec::VmSpec vm =
+      MVM_TRY(spec::vm_spec_from_json(MVM_TRY(sys::read_fd(supervisor::kSpecFd))));
   ::close(supervisor::kSpecFd);
-  const sys::UniqueFd log_fd =
-      MVM_TRY(sys::open_file(vm.data_dir + "/supervisor.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
+  const sys::UniqueFd log_fd = MVM_TRY(sys::open_file(
+      vm.data_dir + "/supervisor.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
   log::init(log_fd.get(), log::Level::kInfo, "");
-  auto console = MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/console.log", vm.limits.log_size));
-  auto output = MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/output.log", vm.limits.log_size));
+  auto console =
+      MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/console.log", vm.limits.log_size));
+  auto output =
+      MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/output.log", vm.limits.log_size));
   sys::EventLoop loop = MVM_TRY(sys::EventLoop::create());
   Result<> done;
   {
@@ -53,7 +57,8 @@ Result<> supervise(sys::UniqueFd founder) {
 }  // namespace
 
 int main() {
-  for (const int fd : {supervisor::kSpecFd, supervisor::kFounderFd, supervisor::kLockFd}) set_cloexec(fd);
+  for (const int fd : {supervisor::kSpecFd, supervisor::kFounderFd, supervisor::kLockFd})
+    set_cloexec(fd);
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(077);
   return supervise(sys::UniqueFd(supervisor::kFounderFd)) ? 0 : 1;

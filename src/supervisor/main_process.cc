@@ -5,7 +5,8 @@
 
 namespace mvm::supervisor {
 
-MainProcess::MainProcess(Router& router, RotatingLog& log, std::function<void(const wire::Closed&)> on_end)
+MainProcess::MainProcess(Router& router, RotatingLog& log,
+                         std::function<void(const wire::Closed&)> on_end)
     : router_(router),
       log_(log),
       on_end_(std::move(on_end)),
@@ -14,7 +15,8 @@ MainProcess::MainProcess(Router& router, RotatingLog& log, std::function<void(co
       })),
       streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel,
                       std::span<const std::byte> payload) {
-        if (auto done = router_.from_peer(peer_, wire::Frame{stream, type, channel, payload}); !done)
+        if (auto done = router_.from_peer(peer_, wire::Frame{stream, type, channel, payload});
+            !done)
           log::warn(done.error().text());
       }) {}
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The machine's own process (`up IMAGE -- CMD`): started when the guest is ready, its output logged, its end told.
+// The machine's own process (`up IMAGE -- CMD`): started when the guest is ready, its output
+// logged, its end told.
 #pragma once
 
 #include <functional>

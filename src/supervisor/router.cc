@@ -10,8 +10,9 @@ using wire::FrameType;
 
 namespace {
 
-// Credit is returned for what was sent, so a window never grows beyond its first size; a peer that grants without
-// end and then stops reading would otherwise make us hold all that the other one sends.
+// Credit is returned for what was sent, so a window never grows beyond its first size; a peer that
+// grants without end and then stops reading would otherwise make us hold all that the other one
+// sends.
 bool grant(std::uint64_t& window, std::uint32_t bytes) {
   window += bytes;
   return window <= wire::kInitialWindow;
@@ -27,7 +28,8 @@ Router::PeerId Router::add_peer(Send deliver) {
 
 void Router::remove_peer(PeerId peer) {
   peers_.erase(peer);
-  for (auto it = guest_streams_.lower_bound({peer, 0}); it != guest_streams_.end() && it->first.first == peer;) {
+  for (auto it = guest_streams_.lower_bound({peer, 0});
+       it != guest_streams_.end() && it->first.first == peer;) {
     routes_[it->second].peer = 0;
     to_guest_(Frame{it->second, FrameType::kCancel, 0, {}});
     it = guest_streams_.erase(it);
@@ -43,7 +45,8 @@ Result<> Router::open_route(PeerId peer, const Frame& frame) {
   if (guest_streams_.contains({peer, frame.stream}))
     return Error(Errc::kInvalidArgument, "client opened a stream that is open");
   if (routes_.size() >= wire::kMaxStreams) {
-    answer_refused(peer, frame.stream, "more than " + std::to_string(wire::kMaxStreams) + " streams are open");
+    answer_refused(peer, frame.stream,
+                   "more than " + std::to_string(wire::kMaxStreams) + " streams are open");
     return {};
   }
   while (next_stream_ == 0 || routes_.contains(next_stream_)) ++next_stream_;
@@ -83,12 +86,14 @@ Result<> Router::from_peer(PeerId peer, const Frame& frame) {
 
 void Router::deliver(const Route& route, const Frame& frame) {
   const auto peer = peers_.find(route.peer);
-  if (peer != peers_.end()) peer->second(Frame{route.peer_stream, frame.type, frame.channel, frame.payload});
+  if (peer != peers_.end())
+    peer->second(Frame{route.peer_stream, frame.type, frame.channel, frame.payload});
 }
 
 Result<> Router::from_guest(const Frame& frame) {
   const auto it = routes_.find(frame.stream);
-  if (it == routes_.end()) return Error(Errc::kGuestFault, "guest agent sent a frame for a stream that is not open");
+  if (it == routes_.end())
+    return Error(Errc::kGuestFault, "guest agent sent a frame for a stream that is not open");
   Route& route = it->second;
   switch (frame.type) {
     case FrameType::kData:
@@ -97,7 +102,8 @@ Result<> Router::from_guest(const Frame& frame) {
       route.to_peer_window[frame.channel] -= frame.payload.size();
       break;
     case FrameType::kCredit:
-      if (frame.channel != wire::kStdin || !grant(route.to_guest_window, MVM_TRY(wire::decode_u32(frame.payload))))
+      if (frame.channel != wire::kStdin ||
+          !grant(route.to_guest_window, MVM_TRY(wire::decode_u32(frame.payload))))
         return Error(Errc::kGuestFault, "guest agent granted more than it was sent");
       break;
     case FrameType::kStarted:
@@ -122,7 +128,8 @@ void Router::close_all(const wire::Closed& closed) {
   const auto payload = wire::encode(closed);
   const auto routes = std::exchange(routes_, {});
   guest_streams_.clear();
-  for (const auto& [stream, route] : routes) deliver(route, Frame{stream, FrameType::kClosed, 0, payload});
+  for (const auto& [stream, route] : routes)
+    deliver(route, Frame{stream, FrameType::kClosed, 0, payload});
 }
 
 }  // namespace mvm::supervisor

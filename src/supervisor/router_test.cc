@@ -19,7 +19,9 @@ struct Got {
 
 class RouterTest : public testing::Test {
  protected:
-  Router router_{[this](const Frame& f) { guest_.push_back({f.stream, f.type, {f.payload.begin(), f.payload.end()}}); }};
+  Router router_{[this](const Frame& f) {
+    guest_.push_back({f.stream, f.type, {f.payload.begin(), f.payload.end()}});
+  }};
   std::vector<Got> guest_;
   std::vector<Got> a_;
   std::vector<Got> b_;
@@ -27,8 +29,9 @@ class RouterTest : public testing::Test {
   Router::PeerId peer_b_ = add(b_);
 
   Router::PeerId add(std::vector<Got>& into) {
-    return router_.add_peer(
-        [&into](const Frame& f) { into.push_back({f.stream, f.type, {f.payload.begin(), f.payload.end()}}); });
+    return router_.add_peer([&into](const Frame& f) {
+      into.push_back({f.stream, f.type, {f.payload.begin(), f.payload.end()}});
+    });
   }
   // Opens the peer's stream and returns its number towards the guest.
   std::uint32_t open(Router::PeerId peer, std::uint32_t stream) {
@@ -38,7 +41,8 @@ class RouterTest : public testing::Test {
   Result<> peer_sends(FrameType type, std::uint8_t channel, std::size_t size) {
     return router_.from_peer(peer_a_, {1, type, channel, std::vector<std::byte>(size)});
   }
-  Result<> guest_sends(std::uint32_t stream, FrameType type, std::uint8_t channel, std::size_t size) {
+  Result<> guest_sends(std::uint32_t stream, FrameType type, std::uint8_t channel,
+                       std::size_t size) {
     return router_.from_guest({stream, type, channel, std::vector<std::byte>(size)});
   }
   Result<> guest_closes(std::uint32_t stream) {
@@ -67,7 +71,8 @@ TEST_F(RouterTest, KeepsEqualNumbersOfTwoClientsApart) {
 
 TEST_F(RouterTest, RefusesAClientThatOpensAStreamTwice) {
   open(peer_a_, 1);
-  EXPECT_EQ(router_.from_peer(peer_a_, {1, FrameType::kOpen, 0, {}}).error().code(), Errc::kInvalidArgument);
+  EXPECT_EQ(router_.from_peer(peer_a_, {1, FrameType::kOpen, 0, {}}).error().code(),
+            Errc::kInvalidArgument);
 }
 
 TEST_F(RouterTest, LetsAClientUseANumberAgainAfterItsEnd) {
@@ -96,11 +101,13 @@ TEST_F(RouterTest, HoldsTheGuestToItsWindow) {
   const std::uint32_t stream = open(peer_a_, 1);
   ASSERT_TRUE(guest_sends(stream, FrameType::kData, wire::kStdout, wire::kInitialWindow));
   ASSERT_TRUE(guest_sends(stream, FrameType::kData, wire::kStderr, 1));
-  EXPECT_THAT(guest_sends(stream, FrameType::kData, wire::kStdout, 1).error().text(), HasSubstr("more data than was granted"));
+  EXPECT_THAT(guest_sends(stream, FrameType::kData, wire::kStdout, 1).error().text(),
+              HasSubstr("more data than was granted"));
 }
 
 TEST_F(RouterTest, RefusesDataOfTheGuestOnStandardInput) {
-  EXPECT_EQ(guest_sends(open(peer_a_, 1), FrameType::kData, wire::kStdin, 1).error().code(), Errc::kGuestFault);
+  EXPECT_EQ(guest_sends(open(peer_a_, 1), FrameType::kData, wire::kStdin, 1).error().code(),
+            Errc::kGuestFault);
 }
 
 TEST_F(RouterTest, RefusesDataOfAClientOnStandardOutput) {
@@ -168,7 +175,8 @@ TEST_F(RouterTest, RefusesFramesThatTheOtherSideSends) {
 }
 
 TEST_F(RouterTest, RefusesAnEndThatIsMalformed) {
-  EXPECT_EQ(guest_sends(open(peer_a_, 1), FrameType::kClosed, 0, 2).error().code(), Errc::kGuestFault);
+  EXPECT_EQ(guest_sends(open(peer_a_, 1), FrameType::kClosed, 0, 2).error().code(),
+            Errc::kGuestFault);
 }
 
 TEST_F(RouterTest, AnswersEveryOpenStreamWhenTheGuestIsGone) {

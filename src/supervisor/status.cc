@@ -14,7 +14,8 @@ using nlohmann::json;
 using wire::VmPhase;
 
 constexpr int kSchema = 1;
-constexpr std::array kPhases = {VmPhase::kStarting, VmPhase::kReady, VmPhase::kStopping, VmPhase::kStopped, VmPhase::kFailed};
+constexpr std::array kPhases = {VmPhase::kStarting, VmPhase::kReady, VmPhase::kStopping,
+                                VmPhase::kStopped, VmPhase::kFailed};
 
 template <class T>
 T number(const json& object, const char* key) {
@@ -31,11 +32,16 @@ std::string text(const json& object, const char* key) {
 
 std::string_view phase_name(VmPhase phase) {
   switch (phase) {
-    case VmPhase::kStarting: return "starting";
-    case VmPhase::kReady: return "running";
-    case VmPhase::kStopping: return "stopping";
-    case VmPhase::kStopped: return "stopped";
-    case VmPhase::kFailed: return "failed";
+    case VmPhase::kStarting:
+      return "starting";
+    case VmPhase::kReady:
+      return "running";
+    case VmPhase::kStopping:
+      return "stopping";
+    case VmPhase::kStopped:
+      return "stopped";
+    case VmPhase::kFailed:
+      return "failed";
   }
   return "failed";
 }
@@ -43,11 +49,19 @@ std::string_view phase_name(VmPhase phase) {
 std::string status_path(const std::string& data_dir) { return data_dir + "/status.json"; }
 
 Result<> write_status(const std::string& data_dir, const Status& s) {
-  const json object = {{"schema", kSchema}, {"phase", phase_name(s.phase)}, {"supervisor_pid", s.supervisor_pid},
-                       {"engine_pid", s.engine_pid}, {"started_ms", s.started_ms}, {"ready_ms", s.ready_ms},
-                       {"ended_ms", s.ended_ms}, {"exit_code", s.exit_code}, {"restarts", s.restarts},
-                       {"message", s.message}, {"hint", s.hint}};
-  return sys::write_atomic(status_path(data_dir), object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+  const json object = {{"schema", kSchema},
+                       {"phase", phase_name(s.phase)},
+                       {"supervisor_pid", s.supervisor_pid},
+                       {"engine_pid", s.engine_pid},
+                       {"started_ms", s.started_ms},
+                       {"ready_ms", s.ready_ms},
+                       {"ended_ms", s.ended_ms},
+                       {"exit_code", s.exit_code},
+                       {"restarts", s.restarts},
+                       {"message", s.message},
+                       {"hint", s.hint}};
+  return sys::write_atomic(status_path(data_dir),
+                           object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
 }
 
 Result<Status> read_status(const std::string& data_dir) {

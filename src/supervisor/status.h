@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The status file of a machine: what its supervisor last said about it, for readers that must not disturb it.
+// The status file of a machine: what its supervisor last said about it, for readers that must not
+// disturb it.
 //
-// The file alone proves nothing: whether the machine lives is told by the lock that the supervisor holds
-// (run_dir/lock). Written atomically; format docs/formats/status.md.
+// The file alone proves nothing: whether the machine lives is told by the lock that the supervisor
+// holds (run_dir/lock). Written atomically; format docs/formats/status.md.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ struct Status {
   std::int64_t ended_ms = 0;    // since the epoch, 0: not yet
   std::int32_t exit_code = 0;   // of the main process
   std::uint32_t restarts = 0;
-  std::string message;          // why it failed or stopped
+  std::string message;  // why it failed or stopped
   std::string hint;
 };
 

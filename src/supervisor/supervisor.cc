@@ -20,7 +20,8 @@ constexpr Millis kDrainDeadline{1000};
 constexpr Millis kDefaultGrace{10'000};
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 int stop_signal(const spec::VmSpec& vm) {
@@ -31,13 +32,15 @@ int stop_signal(const spec::VmSpec& vm) {
 
 }  // namespace
 
-Supervisor::Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog console, RotatingLog output)
+Supervisor::Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog console,
+                       RotatingLog output)
     : loop_(loop),
       vm_(std::move(vm)),
       console_log_(std::move(console)),
       output_log_(std::move(output)),
       clients_(loop, {[this](const wire::Stop& request) {
-                        if (!request.kill) return stop(Millis(request.grace_ms), "stopped on request");
+                        if (!request.kill)
+                          return stop(Millis(request.grace_ms), "stopped on request");
                         stop_wanted_ = true;
                         if (guest_) guest_->end_now(std::nullopt);
                       },
@@ -78,9 +81,10 @@ Result<> Supervisor::run(sys::UniqueFd founder) {
 
 void Supervisor::boot() {
   boot_began_ = Clock::now();
-  auto guest = GuestRun::boot(loop_, vm_, {console_log_, output_log_},
-                              {[this](const wire::Ready& ready) { on_ready(ready); },
-                               [this](const GuestEnd& end) { loop_.after(Millis(0), [this, end] { on_end(end); }); }});
+  auto guest = GuestRun::boot(
+      loop_, vm_, {console_log_, output_log_},
+      {[this](const wire::Ready& ready) { on_ready(ready); },
+       [this](const GuestEnd& end) { loop_.after(Millis(0), [this, end] { on_end(end); }); }});
   if (!guest) return finish({std::move(guest).error(), std::nullopt});
   guest_ = std::move(*guest);
   status_.engine_pid = guest_->engine_pid();
@@ -90,15 +94,18 @@ void Supervisor::boot() {
 
 void Supervisor::set_phase(VmPhase phase) {
   status_.phase = phase;
-  // A machine that ends with its command has no reader of the file but a `ls` meanwhile; the same write serves both.
-  if (auto written = write_status(vm_.data_dir, status_); !written) log::warn(written.error().text());
+  // A machine that ends with its command has no reader of the file but a `ls` meanwhile; the same
+  // write serves both.
+  if (auto written = write_status(vm_.data_dir, status_); !written)
+    log::warn(written.error().text());
   clients_.set_state({phase, status_.exit_code, status_.message, status_.hint});
 }
 
 void Supervisor::on_ready(const wire::Ready& ready) {
   status_.ready_ms = std::chrono::duration_cast<Millis>(Clock::now() - boot_began_).count();
   log::info("guest ready after " + std::to_string(status_.ready_ms) + " ms; its own clock: agent " +
-            std::to_string(ready.init_us / 1000) + " ms, ready " + std::to_string(ready.ready_us / 1000) + " ms");
+            std::to_string(ready.init_us / 1000) + " ms, ready " +
+            std::to_string(ready.ready_us / 1000) + " ms");
   if (!stop_wanted_) set_phase(VmPhase::kReady);
 }
 

@@ -6,7 +6,8 @@
 //      │                       │ panic, engine end, broken protocol        engine ended
 //      └── boot failure ───────┴──▶ failed            (with a restart policy: back to starting)
 //
-// The supervisor holds the machine's lock all its life; when it is killed, the kernel kills the engine and frees the lock.
+// The supervisor holds the machine's lock all its life; when it is killed, the kernel kills the
+// engine and frees the lock.
 #pragma once
 
 #include <memory>

@@ -4,8 +4,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <signal.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/wait.h>
 
 #include <array>
@@ -63,7 +63,9 @@ class Whole : public testing::Test {
     vm_.engine_program = dir_.path() + "/engine";
     ASSERT_TRUE(sys::write_file(vm_.engine_program, "#!/bin/sh\n" + script + "\n", 0755));
   }
-  void use_process(std::vector<std::string> argv) { vm_.process = spec::ProcessSpec{std::move(argv), {}, "/", "", "TERM"}; }
+  void use_process(std::vector<std::string> argv) {
+    vm_.process = spec::ProcessSpec{std::move(argv), {}, "/", "", "TERM"};
+  }
 
   wire::VmState final_state() {
     auto state = founder_->wait_stopped(soon());
@@ -74,7 +76,8 @@ class Whole : public testing::Test {
     wire::Open open;
     open.exec.argv = std::move(argv);
     const sys::Pipe out = sys::make_pipe().value();
-    const auto closed = agent_client::run_session(client, open, {-1, out.write_end.get(), -1, nullptr, nullptr});
+    const auto closed =
+        agent_client::run_session(client, open, {-1, out.write_end.get(), -1, nullptr, nullptr});
     EXPECT_TRUE(closed.has_value()) << closed.error().text();
     std::array<std::byte, 4096> bytes;
     (void)sys::set_nonblocking(out.read_end.get(), true);

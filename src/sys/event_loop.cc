@@ -9,8 +9,8 @@
 namespace mvm::sys {
 namespace {
 
-// The event carries the descriptor and the low half of its registration's generation, so that an event
-// of a closed and reused descriptor number is told apart and dropped.
+// The event carries the descriptor and the low half of its registration's generation, so that an
+// event of a closed and reused descriptor number is told apart and dropped.
 std::uint64_t pack(int fd, std::uint64_t generation) {
   return (generation << 32) | static_cast<std::uint32_t>(fd);
 }
@@ -28,7 +28,8 @@ Result<> EventLoop::add(int fd, std::uint32_t epoll_events, FdCallback callback)
   epoll_event event{};
   event.events = epoll_events;
   event.data.u64 = pack(fd, generation);
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return Error::from_errno("epoll_ctl");
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
+    return Error::from_errno("epoll_ctl");
   watches_[fd] = std::make_shared<Watch>(Watch{std::move(callback), generation});
   return {};
 }
@@ -39,7 +40,8 @@ Result<> EventLoop::modify(int fd, std::uint32_t epoll_events) {
   epoll_event event{};
   event.events = epoll_events;
   event.data.u64 = pack(fd, it->second->generation);
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0) return Error::from_errno("epoll_ctl");
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0)
+    return Error::from_errno("epoll_ctl");
   return {};
 }
 
@@ -95,11 +97,16 @@ void EventLoop::run_deferred() {
 }
 
 Result<> EventLoop::run_once(const Deadline& deadline) {
+  // What is awaited may happen in there (a link that breaks while sending): then only look, do not
+  // wait.
+  const bool worked = !deferred_.empty();
   run_deferred();
   std::array<epoll_event, 64> events;
-  // Under a flood of events there is never a moment without one, and the deadline must pass all the same.
+  // Under a flood of events there is never a moment without one, and the deadline must pass all the
+  // same.
   const bool late = deadline.passed();
-  const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), wait_timeout(deadline));
+  const int n = ::epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
+                             worked ? 0 : wait_timeout(deadline));
   if (n < 0 && errno != EINTR) return Error::from_errno("epoll_wait");
   for (int i = 0; i < n; ++i) {
     const epoll_event& event = events[static_cast<std::size_t>(i)];

@@ -24,9 +24,11 @@ class EventLoop {
   static Result<EventLoop> create();
   EventLoop(EventLoop&&) = default;
 
-  // Watches a descriptor (level-triggered). The caller keeps owning it and must remove it before closing it.
+  // Watches a descriptor (level-triggered). The caller keeps owning it and must remove it before
+  // closing it.
   Result<> add(int fd, std::uint32_t epoll_events, FdCallback callback);
-  // Changes what is waited for; 0 keeps the registration silent (errors and hang-ups are still told).
+  // Changes what is waited for; 0 keeps the registration silent (errors and hang-ups are still
+  // told).
   Result<> modify(int fd, std::uint32_t epoll_events);
   // Safe inside callbacks, its own included; no callback for this fd comes afterwards.
   void remove(int fd);
@@ -35,8 +37,9 @@ class EventLoop {
   TimerId after(Millis delay, std::function<void()> callback);
   void cancel(TimerId id);
 
-  // Calls back once, before the loop waits again: work that several callbacks of one turn ask for and that is done
-  // best once (sending what they queued). One per owner; a second call changes nothing.
+  // Calls back once, before the loop waits again: work that several callbacks of one turn ask for
+  // and that is done best once (sending what they queued). One per owner; a second call changes
+  // nothing.
   void defer(const void* owner, std::function<void()> callback);
   // To be called by an owner that goes away.
   void cancel_deferred(const void* owner);

@@ -35,7 +35,8 @@ class EventLoopTest : public testing::Test {
 
 TEST_F(EventLoopTest, CallsBackWhenADescriptorIsReady) {
   std::uint32_t seen = 0;
-  ASSERT_TRUE(loop_.add(pipe_.read_end.get(), EPOLLIN, [&](std::uint32_t events) { seen = events; }));
+  ASSERT_TRUE(
+      loop_.add(pipe_.read_end.get(), EPOLLIN, [&](std::uint32_t events) { seen = events; }));
   poke(pipe_);
   ASSERT_TRUE(loop_.run_once(soon()));
   EXPECT_EQ(seen, static_cast<std::uint32_t>(EPOLLIN));
@@ -54,7 +55,8 @@ TEST_F(EventLoopTest, CallsBackAsLongAsADescriptorIsReady) {
 
 TEST_F(EventLoopTest, RefusesADescriptorTwiceAndARegularFile) {
   ASSERT_TRUE(loop_.add(pipe_.read_end.get(), EPOLLIN, [](std::uint32_t) {}));
-  EXPECT_EQ(loop_.add(pipe_.read_end.get(), EPOLLIN, [](std::uint32_t) {}).error().errnum(), EEXIST);
+  EXPECT_EQ(loop_.add(pipe_.read_end.get(), EPOLLIN, [](std::uint32_t) {}).error().errnum(),
+            EEXIST);
   const UniqueFd file = memory_file("file", "x").value();
   EXPECT_EQ(loop_.add(file.get(), EPOLLIN, [](std::uint32_t) {}).error().errnum(), EPERM);
 }

@@ -12,17 +12,20 @@
 
 namespace mvm::sys {
 
-Result<> write_atomic(const std::string& path, std::string_view text, unsigned mode, Durability durability) {
+Result<> write_atomic(const std::string& path, std::string_view text, unsigned mode,
+                      Durability durability) {
   std::string temp = path + ".XXXXXX";
   UniqueFd fd(::mkostemp(temp.data(), O_CLOEXEC));
   if (!fd) return Error::from_errno("create " + path);
   ScopeGuard cleanup([&] { ::unlink(temp.c_str()); });
   MVM_TRY_CTX(write_full(fd.get(), text), "writing " + path);
   if (::fchmod(fd.get(), mode) != 0) return Error::from_errno("chmod " + path);
-  if (durability == Durability::kSurvivesPowerCut && ::fsync(fd.get()) != 0) return Error::from_errno("fsync " + path);
+  if (durability == Durability::kSurvivesPowerCut && ::fsync(fd.get()) != 0)
+    return Error::from_errno("fsync " + path);
   if (::rename(temp.c_str(), path.c_str()) != 0) return Error::from_errno("rename " + path);
   cleanup.dismiss();
-  if (durability == Durability::kSurvivesPowerCut) MVM_TRY(sync_path(path.substr(0, path.find_last_of('/'))));
+  if (durability == Durability::kSurvivesPowerCut)
+    MVM_TRY(sync_path(path.substr(0, path.find_last_of('/'))));
   return {};
 }
 
@@ -42,7 +45,9 @@ Result<bool> lock_fd(int fd, int operation, const std::string& path) {
   return true;
 }
 
-Result<UniqueFd> open_lock(const std::string& path) { return open_file(path, O_RDWR | O_CREAT, 0600); }
+Result<UniqueFd> open_lock(const std::string& path) {
+  return open_file(path, O_RDWR | O_CREAT, 0600);
+}
 
 }  // namespace
 

@@ -27,7 +27,8 @@ class FileLock {
   static Result<FileLock> acquire(const std::string& path);
   // Nothing when somebody else holds it.
   static Result<std::optional<FileLock>> try_acquire(const std::string& path);
-  // Whether somebody holds it exclusively; takes nothing and creates nothing. False when the file is not there.
+  // Whether somebody holds it exclusively; takes nothing and creates nothing. False when the file
+  // is not there.
   static Result<bool> is_held(const std::string& path);
   // Shared with other holders of shared locks.
   static Result<FileLock> acquire_shared(const std::string& path);

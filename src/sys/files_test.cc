@@ -26,7 +26,8 @@ using testing::HasSubstr;
 
 std::vector<std::string> names_in(const std::string& dir) {
   std::vector<std::string> out;
-  for (const auto& entry : std::filesystem::directory_iterator(dir)) out.push_back(entry.path().filename());
+  for (const auto& entry : std::filesystem::directory_iterator(dir))
+    out.push_back(entry.path().filename());
   std::sort(out.begin(), out.end());
   return out;
 }

@@ -64,7 +64,9 @@ Result<> write_full(int fd, std::span<const std::byte> from) {
   return {};
 }
 
-Result<> write_full(int fd, std::string_view text) { return write_full(fd, std::as_bytes(std::span(text))); }
+Result<> write_full(int fd, std::string_view text) {
+  return write_full(fd, std::as_bytes(std::span(text)));
+}
 
 Result<std::string> read_fd(int fd, Bytes limit) {
   std::string text;
@@ -94,18 +96,21 @@ namespace {
 Result<> copy_range(int from, int to, off_t begin, off_t end) {
   while (begin < end) {
     off_t out = begin;
-    const ssize_t n = ::copy_file_range(from, &begin, to, &out, static_cast<std::size_t>(end - begin), 0);
+    const ssize_t n =
+        ::copy_file_range(from, &begin, to, &out, static_cast<std::size_t>(end - begin), 0);
     if (n > 0) continue;
     if (n == 0) return {};
     if (errno == EINTR) continue;
     if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
       return Error::from_errno("copy_file_range");
     std::array<std::byte, 65536> chunk;
-    const std::size_t want = std::min<std::size_t>(chunk.size(), static_cast<std::size_t>(end - begin));
+    const std::size_t want =
+        std::min<std::size_t>(chunk.size(), static_cast<std::size_t>(end - begin));
     const ssize_t got = ::pread(from, chunk.data(), want, begin);
     if (got < 0) return Error::from_errno("read");
     if (got == 0) return {};
-    if (::pwrite(to, chunk.data(), static_cast<std::size_t>(got), begin) != got) return Error::from_errno("write");
+    if (::pwrite(to, chunk.data(), static_cast<std::size_t>(got), begin) != got)
+      return Error::from_errno("write");
     begin += got;
   }
   return {};
@@ -134,7 +139,8 @@ Result<> copy_sparse(int from, int to, Bytes size) {
 Result<> set_nonblocking(int fd, bool on) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return Error::from_errno("fcntl");
-  if (::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) != 0) return Error::from_errno("fcntl");
+  if (::fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK) != 0)
+    return Error::from_errno("fcntl");
   return {};
 }
 
@@ -200,9 +206,10 @@ Result<Bytes> disk_usage(const std::string& path) {
   std::error_code ec;
   struct stat st;
   if (::lstat(path.c_str(), &st) == 0) total += static_cast<std::uint64_t>(st.st_blocks) * 512;
-  for (auto it = fs::recursive_directory_iterator(path, ec); !ec && it != fs::recursive_directory_iterator();
-       it.increment(ec)) {
-    if (::lstat(it->path().c_str(), &st) == 0) total += static_cast<std::uint64_t>(st.st_blocks) * 512;
+  for (auto it = fs::recursive_directory_iterator(path, ec);
+       !ec && it != fs::recursive_directory_iterator(); it.increment(ec)) {
+    if (::lstat(it->path().c_str(), &st) == 0)
+      total += static_cast<std::uint64_t>(st.st_blocks) * 512;
   }
   if (ec && ec.value() != ENOENT && ec.value() != ENOTDIR) MVM_TRY(from_code(ec, "walk " + path));
   return Bytes{total};

@@ -86,8 +86,10 @@ bool place_fds(const std::vector<std::pair<int, int>>& fds, int& error_pipe) {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) child_fail(plan.error_pipe);
     if (::getppid() != plan.parent) ::_exit(127);  // the parent died before prctl
   }
-  if (!command.working_dir.empty() && ::chdir(command.working_dir.c_str()) != 0) child_fail(plan.error_pipe);
-  // What we have inherited without close-on-exec is not ours to pass on: a pipe that a machine keeps open hangs its reader.
+  if (!command.working_dir.empty() && ::chdir(command.working_dir.c_str()) != 0)
+    child_fail(plan.error_pipe);
+  // What we have inherited without close-on-exec is not ours to pass on: a pipe that a machine
+  // keeps open hangs its reader.
   ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
   if (!place_fds(command.fds, plan.error_pipe)) child_fail(plan.error_pipe);
   ::execve(plan.program.c_str(), plan.argv.data(), plan.env.data());
@@ -96,8 +98,7 @@ bool place_fds(const std::vector<std::pair<int, int>>& fds, int& error_pipe) {
 
 Result<> await_exec(int pipe_fd, const std::string& name) {
   int errnum = 0;
-  const std::size_t n =
-      MVM_TRY(read_full(pipe_fd, std::as_writable_bytes(std::span(&errnum, 1))));
+  const std::size_t n = MVM_TRY(read_full(pipe_fd, std::as_writable_bytes(std::span(&errnum, 1))));
   if (n == 0) return {};
   return Error::from_errno("exec " + name, errnum);
 }
@@ -217,7 +218,11 @@ constexpr std::size_t kErrTail = 65536;
 class Pump {
  public:
   Pump(UniqueFd in, UniqueFd out, UniqueFd err, std::string_view input, Bytes limit)
-      : in_(std::move(in)), out_(std::move(out)), err_(std::move(err)), input_(input), limit_(limit) {
+      : in_(std::move(in)),
+        out_(std::move(out)),
+        err_(std::move(err)),
+        input_(input),
+        limit_(limit) {
     if (input_.empty()) in_.reset();
   }
 
@@ -232,7 +237,8 @@ class Pump {
       if (fds[0].revents != 0) MVM_TRY(take(out_, output.out));
       if (fds[1].revents != 0) MVM_TRY(take(err_, output.err));
       if (fds[2].revents != 0) feed();
-      if (output.out.size() > limit_.count) return Error(Errc::kLimit, "output is larger than " + format_size(limit_));
+      if (output.out.size() > limit_.count)
+        return Error(Errc::kLimit, "output is larger than " + format_size(limit_));
       if (output.err.size() > 2 * kErrTail) output.err.erase(0, output.err.size() - kErrTail);
     }
     return {};
@@ -249,7 +255,9 @@ class Pump {
 
   // A child that does not read its input is no error of ours: its exit status tells.
   void feed() {
-    const auto n = write_some(in_.get(), std::as_bytes(std::span(input_)).first(std::min<std::size_t>(input_.size(), 4096)));
+    const auto n = write_some(
+        in_.get(),
+        std::as_bytes(std::span(input_)).first(std::min<std::size_t>(input_.size(), 4096)));
     if (n) input_.remove_prefix(*n);
     if (!n || input_.empty()) in_.reset();
   }
@@ -261,7 +269,8 @@ class Pump {
 
 }  // namespace
 
-Result<Output> run(Command command, std::string_view input, const Deadline& deadline, Bytes out_limit) {
+Result<Output> run(Command command, std::string_view input, const Deadline& deadline,
+                   Bytes out_limit) {
   Pipe in = MVM_TRY(make_pipe());
   Pipe out = MVM_TRY(make_pipe());
   Pipe err = MVM_TRY(make_pipe());
@@ -273,7 +282,8 @@ Result<Output> run(Command command, std::string_view input, const Deadline& dead
   out.write_end.reset();
   err.write_end.reset();
   Output output;
-  Pump pump(std::move(in.write_end), std::move(out.read_end), std::move(err.read_end), input, out_limit);
+  Pump pump(std::move(in.write_end), std::move(out.read_end), std::move(err.read_end), input,
+            out_limit);
   MVM_TRY_CTX(pump.finish(deadline, output), "running " + command.argv.front());
   output.status = MVM_TRY(child.wait(deadline));
   return output;
@@ -304,8 +314,10 @@ Result<std::uint64_t> process_start_time(pid_t pid) {
   std::size_t at = stat.find_last_of(')');
   for (int field = 2; field < 22 && at != std::string::npos; ++field) at = stat.find(' ', at + 1);
   std::uint64_t ticks = 0;
-  if (at != std::string::npos) std::from_chars(stat.data() + at + 1, stat.data() + stat.size(), ticks);
-  if (ticks == 0) return Error(Errc::kCorrupt, "/proc/" + std::to_string(pid) + "/stat has no start time");
+  if (at != std::string::npos)
+    std::from_chars(stat.data() + at + 1, stat.data() + stat.size(), ticks);
+  if (ticks == 0)
+    return Error(Errc::kCorrupt, "/proc/" + std::to_string(pid) + "/stat has no start time");
   return ticks;
 }
 

@@ -27,14 +27,14 @@ struct ExitStatus {
 
 // What to run. Everything that is not listed in `fds` is closed in the child.
 struct Command {
-  std::vector<std::string> argv;                        // argv[0] is looked up in PATH when it has no slash
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH when it has no slash
   std::optional<std::vector<std::string>> environment;  // "K=V"; nothing: the parent's
   std::string working_dir;                              // empty: the parent's
   // (descriptor of ours, number in the child); 0, 1, 2 not listed become /dev/null.
   std::vector<std::pair<int, int>> fds;
-  bool new_session = false;        // setsid(): away from the terminal and its signals
-  bool die_with_parent = false;    // SIGKILL when the spawning thread ends (PR_SET_PDEATHSIG)
-  bool default_signals = true;     // unblock and reset every signal
+  bool new_session = false;      // setsid(): away from the terminal and its signals
+  bool die_with_parent = false;  // SIGKILL when the spawning thread ends (PR_SET_PDEATHSIG)
+  bool default_signals = true;   // unblock and reset every signal
 };
 
 // An owned child process. Destroying a Child that still runs kills and reaps it.
@@ -42,7 +42,8 @@ class Child {
  public:
   Child() = default;
   Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
-  Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+  Child(Child&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
   Child& operator=(Child&& other) noexcept;
   ~Child() { kill_and_reap(); }
 
@@ -64,8 +65,9 @@ class Child {
   UniqueFd pidfd_;
 };
 
-// Starts a process. Errors: kNotFound "QEMU is not installed" style is the caller's; here "exec NAME: …",
-// reported by the child before exec, so that a missing program is an error of spawn() itself.
+// Starts a process. Errors: kNotFound "QEMU is not installed" style is the caller's; here "exec
+// NAME: …", reported by the child before exec, so that a missing program is an error of spawn()
+// itself.
 Result<Child> spawn(const Command& command);
 
 struct Output {
@@ -74,9 +76,10 @@ struct Output {
   std::string err;  // the last 64 KiB
 };
 
-// Runs to the end and collects the output. `input` goes to its stdin. Errors: spawn's, kLimit, the deadline's.
-Result<Output> run(Command command, std::string_view input = {}, const Deadline& deadline = Deadline::none(),
-                   Bytes out_limit = mebibytes(16));
+// Runs to the end and collects the output. `input` goes to its stdin. Errors: spawn's, kLimit, the
+// deadline's.
+Result<Output> run(Command command, std::string_view input = {},
+                   const Deadline& deadline = Deadline::none(), Bytes out_limit = mebibytes(16));
 
 // Runs to the end; anything but exit code 0 is an error that quotes the end of stderr.
 Result<std::string> run_checked(Command command, const Deadline& deadline = Deadline::none());

@@ -9,7 +9,6 @@
 
 #include <array>
 
-
 #include "sys/files.h"
 #include "sys/io.h"
 
@@ -34,7 +33,8 @@ std::string output_of(Command command, std::string_view input = {}) {
 
 std::string text_from(const UniqueFd& fd) { return read_fd(fd.get()).value(); }
 
-// A pipe whose reading end says what the child wrote and when every holder of the other end has gone.
+// A pipe whose reading end says what the child wrote and when every holder of the other end has
+// gone.
 struct Listener {
   Pipe pipe = make_pipe().value();
   std::string rest() {
@@ -168,7 +168,8 @@ TEST_F(Spawn, StartsASessionOfItsOwnOnRequest) {
   EXPECT_EQ(text.substr(0, half), text.substr(half));
 }
 
-// Runs in a child of the test: starts a shell that dies with it, tells its pid, and waits to be killed.
+// Runs in a child of the test: starts a shell that dies with it, tells its pid, and waits to be
+// killed.
 [[noreturn]] void parent_of_a_dying_child(int tell) {
   Command command = shell("echo $$; exec sleep 1000");
   command.die_with_parent = true;
@@ -276,7 +277,8 @@ TEST(Run, KeepsTheEndOfALongStandardError) {
 
 TEST(Run, DoesNotMindAProgramThatIgnoresItsInput) {
   ::signal(SIGPIPE, SIG_IGN);
-  const Output output = run(shell("exec <&-; echo done"), std::string(1 << 20, 'x'), soon()).value();
+  const Output output =
+      run(shell("exec <&-; echo done"), std::string(1 << 20, 'x'), soon()).value();
   EXPECT_EQ(output.out, "done\n");
 }
 
@@ -290,7 +292,8 @@ TEST(Run, EndsTheProgramAtItsDeadline) {
 }
 
 TEST(Run, RefusesMoreOutputThanItsLimit) {
-  EXPECT_EQ(run(shell("exec cat /dev/zero"), {}, soon(), mebibytes(1)).error().code(), Errc::kLimit);
+  EXPECT_EQ(run(shell("exec cat /dev/zero"), {}, soon(), mebibytes(1)).error().code(),
+            Errc::kLimit);
 }
 
 TEST(RunChecked, ReturnsTheOutputOfASuccess) {

@@ -30,7 +30,8 @@ Result<int> parse_signal(std::string_view text) {
   if (name.starts_with("SIG")) name.remove_prefix(3);
   int number = 0;
   const auto [end, ec] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (ec == std::errc() && end == name.data() + name.size() && number > 0 && number < NSIG) return number;
+  if (ec == std::errc() && end == name.data() + name.size() && number > 0 && number < NSIG)
+    return number;
   for (int s = 1; s < NSIG; ++s) {
     const char* abbreviation = ::sigabbrev_np(s);
     if (abbreviation != nullptr && name == abbreviation) return s;

@@ -16,7 +16,8 @@
 namespace mvm::sys {
 namespace {
 
-// A unix address whose path always fits: a long one is reached through an open descriptor of its directory.
+// A unix address whose path always fits: a long one is reached through an open descriptor of its
+// directory.
 struct UnixAddress {
   sockaddr_un address{};
   UniqueFd directory;
@@ -62,7 +63,9 @@ Result<InetAddress> inet_address(const TcpAddress& address) {
   return Error(Errc::kInvalidArgument, "'" + address.ip + "' is not an IP address");
 }
 
-std::string name_of(const TcpAddress& address) { return address.ip + ":" + std::to_string(address.port); }
+std::string name_of(const TcpAddress& address) {
+  return address.ip + ":" + std::to_string(address.port);
+}
 
 Result<UniqueFd> bind_socket(const TcpAddress& address, int type) {
   const InetAddress inet = MVM_TRY(inet_address(address));
@@ -70,7 +73,8 @@ Result<UniqueFd> bind_socket(const TcpAddress& address, int type) {
   if (!fd) return Error::from_errno("socket");
   const int on = 1;
   if (type == SOCK_STREAM) ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (::bind(fd.get(), inet.get(), inet.length) != 0) return Error::from_errno("bind " + name_of(address));
+  if (::bind(fd.get(), inet.get(), inet.length) != 0)
+    return Error::from_errno("bind " + name_of(address));
   return fd;
 }
 
@@ -78,7 +82,8 @@ Result<UniqueFd> bind_socket(const TcpAddress& address, int type) {
 
 Result<SocketPair> make_socket_pair() {
   int fds[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) return Error::from_errno("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+    return Error::from_errno("socketpair");
   return SocketPair{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 
@@ -88,7 +93,8 @@ Result<UniqueFd> listen_unix(const std::string& path) {
   if (!fd) return Error::from_errno("socket");
   // The mode of the socket file is that of the descriptor's inode at bind time (unix(7)).
   ::fchmod(fd.get(), 0600);
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.address), sizeof address.address) != 0)
+  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.address),
+             sizeof address.address) != 0)
     return Error::from_errno("bind " + path);
   if (::listen(fd.get(), 128) != 0) return Error::from_errno("listen " + path);
   return fd;
@@ -98,7 +104,8 @@ Result<UniqueFd> connect_unix(const std::string& path) {
   const UnixAddress address = MVM_TRY(unix_address(path));
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return Error::from_errno("socket");
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.address), sizeof address.address) != 0) {
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.address),
+                sizeof address.address) != 0) {
     Error error = Error::from_errno("connect " + path);
     if (error.errnum() == ECONNREFUSED) return std::move(error).with_code(Errc::kNotFound);
     return error;
@@ -115,7 +122,8 @@ Result<UniqueFd> accept_connection(int listener) {
 Result<uid_t> peer_uid(int fd) {
   ucred cred{};
   socklen_t size = sizeof cred;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) != 0) return Error::from_errno("getsockopt");
+  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) != 0)
+    return Error::from_errno("getsockopt");
   return cred.uid;
 }
 
@@ -130,7 +138,8 @@ Result<UniqueFd> bind_udp(const TcpAddress& address) { return bind_socket(addres
 Result<std::uint16_t> bound_port(int fd) {
   sockaddr_storage storage{};
   socklen_t size = sizeof storage;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0) return Error::from_errno("getsockname");
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+    return Error::from_errno("getsockname");
   // sin_port and sin6_port lie at the same offset.
   return ntohs(reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
 }

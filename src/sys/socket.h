@@ -2,9 +2,10 @@
 // Unix and TCP sockets, as much of them as mvm needs.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <string>
-#include <sys/types.h>
 
 #include "core/result.h"
 #include "sys/unique_fd.h"
@@ -19,7 +20,8 @@ struct SocketPair {
 // A connected pair of unix stream sockets.
 Result<SocketPair> make_socket_pair();
 
-// Listens on a unix socket path; mode 0600. Paths over 107 bytes go through /proc/self/fd of their directory.
+// Listens on a unix socket path; mode 0600. Paths over 107 bytes go through /proc/self/fd of their
+// directory.
 Result<UniqueFd> listen_unix(const std::string& path);
 // Errors: kNotFound when nobody listens there.
 Result<UniqueFd> connect_unix(const std::string& path);
@@ -34,7 +36,8 @@ struct TcpAddress {
   std::uint16_t port = 0;
 };
 
-// Binds to the address; port 0 takes a free one (read back by bound_port). Errors: kBusy names address and port.
+// Binds to the address; port 0 takes a free one (read back by bound_port). Errors: kBusy names
+// address and port.
 Result<UniqueFd> listen_tcp(const TcpAddress& address);
 Result<UniqueFd> bind_udp(const TcpAddress& address);
 Result<std::uint16_t> bound_port(int fd);

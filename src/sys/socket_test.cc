@@ -135,7 +135,8 @@ TEST_F(Sockets, RefusedConnectionShowsItsErrno) {
 }
 
 TEST_F(Sockets, AddressMustBeNumeric) {
-  EXPECT_THAT(listen_tcp({"localhost", 80}).error().text(), HasSubstr("'localhost' is not an IP address"));
+  EXPECT_THAT(listen_tcp({"localhost", 80}).error().text(),
+              HasSubstr("'localhost' is not an IP address"));
   EXPECT_EQ(listen_tcp({"999.1.1.1", 80}).error().code(), Errc::kInvalidArgument);
   EXPECT_EQ(listen_tcp({"", 80}).error().code(), Errc::kInvalidArgument);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Golden files for tests: expected texts below tests/golden, rewritten by running the test with MVM_ACCEPT=1.
+// Golden files for tests: expected texts below tests/golden, rewritten by running the test with
+// MVM_ACCEPT=1.
 #pragma once
 
 #include <cstdlib>
@@ -10,7 +11,8 @@
 
 namespace mvm::testing_golden {
 
-// The golden file tests/golden/NAME ("qemu/default.txt"), after writing `text` into it when MVM_ACCEPT=1.
+// The golden file tests/golden/NAME ("qemu/default.txt"), after writing `text` into it when
+// MVM_ACCEPT=1.
 inline std::string golden(const std::string& name, std::string_view text) {
   const std::string path = std::string(MVM_SOURCE_DIR) + "/tests/golden/" + name;
   const char* accept = std::getenv("MVM_ACCEPT");

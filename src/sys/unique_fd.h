@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// An owned file descriptor. Everything in mvm opens with O_CLOEXEC and hands descriptors over by move.
+// An owned file descriptor. Everything in mvm opens with O_CLOEXEC and hands descriptors over by
+// move.
 #pragma once
 
 #include <unistd.h>

@@ -52,7 +52,8 @@ class Reader {
   T number() {
     if (!has(sizeof(T))) return 0;
     std::uint64_t value = 0;
-    for (std::size_t i = sizeof(T); i > 0; --i) value = value << 8 | static_cast<std::uint64_t>(in_[i - 1]);
+    for (std::size_t i = sizeof(T); i > 0; --i)
+      value = value << 8 | static_cast<std::uint64_t>(in_[i - 1]);
     in_ = in_.subspan(sizeof(T));
     return static_cast<T>(value);
   }

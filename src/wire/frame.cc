@@ -17,11 +17,15 @@ void store_u32(std::byte* at, std::uint32_t value) {
 }
 
 bool known(std::uint8_t type) {
-  return (type >= static_cast<std::uint8_t>(FrameType::kHello) && type <= static_cast<std::uint8_t>(FrameType::kStop)) ||
-         (type >= static_cast<std::uint8_t>(FrameType::kOpen) && type <= static_cast<std::uint8_t>(FrameType::kClosed));
+  return (type >= static_cast<std::uint8_t>(FrameType::kHello) &&
+          type <= static_cast<std::uint8_t>(FrameType::kStop)) ||
+         (type >= static_cast<std::uint8_t>(FrameType::kOpen) &&
+          type <= static_cast<std::uint8_t>(FrameType::kClosed));
 }
 
-Error broken(const std::string& what) { return Error(Errc::kGuestFault, "agent protocol: " + what); }
+Error broken(const std::string& what) {
+  return Error(Errc::kGuestFault, "agent protocol: " + what);
+}
 
 }  // namespace
 
@@ -38,7 +42,8 @@ void append_frame(std::vector<std::byte>& out, const Frame& frame) {
   out.resize(at + kHeaderSize + frame.payload.size());
   write_header(std::span<std::byte, kHeaderSize>(out.data() + at, kHeaderSize), frame,
                static_cast<std::uint32_t>(frame.payload.size()));
-  if (!frame.payload.empty()) std::memcpy(out.data() + at + kHeaderSize, frame.payload.data(), frame.payload.size());
+  if (!frame.payload.empty())
+    std::memcpy(out.data() + at + kHeaderSize, frame.payload.data(), frame.payload.size());
 }
 
 std::span<std::byte> FrameParser::prepare(std::size_t at_least) {
@@ -62,8 +67,10 @@ Result<bool> FrameParser::next(Frame& frame) {
   const std::uint32_t length = load_u32(header + 8);
   if (!known(type)) return broken("unknown frame type " + std::to_string(type));
   if (channel >= kChannels) return broken("channel " + std::to_string(channel) + " does not exist");
-  if (header[6] != std::byte{0} || header[7] != std::byte{0}) return broken("reserved field is not zero");
-  if (length > kMaxPayload) return broken("payload of " + std::to_string(length) + " bytes is over the limit");
+  if (header[6] != std::byte{0} || header[7] != std::byte{0})
+    return broken("reserved field is not zero");
+  if (length > kMaxPayload)
+    return broken("payload of " + std::to_string(length) + " bytes is over the limit");
   if (buffered() < kHeaderSize + length) return false;
   frame.stream = load_u32(header);
   frame.type = static_cast<FrameType>(type);

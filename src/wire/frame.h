@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Frames: the unit of the agent protocol, the same on every byte stream (virtio-serial, vsock, unix socket).
+// Frames: the unit of the agent protocol, the same on every byte stream (virtio-serial, vsock, unix
+// socket).
 //
 // Shape: stream u32 | type u8 | channel u8 | zero u16 | length u32 | payload; little-endian.
 // The full protocol is docs/formats/agent-protocol.md.
@@ -28,15 +29,15 @@ enum class FrameType : std::uint8_t {
   kState = 9,      // supervisor → client: VmState
   kStop = 10,      // client → supervisor: Stop
   // Streams, any other number; opened by the host side.
-  kOpen = 16,      // host → guest: Open
-  kStarted = 17,   // guest → host: the process runs; payload: u32 pid
-  kData = 18,      // both ways: bytes of one channel
-  kCredit = 19,    // both ways: u32 more bytes may be sent on the channel
-  kEof = 20,       // both ways: no more bytes on the channel
-  kSignal = 21,    // host → guest: i32 signal number, to the process group
-  kResize = 22,    // host → guest: u16 rows, u16 columns
-  kCancel = 23,    // host → guest: nobody waits any more; end it and answer kClosed
-  kClosed = 24,    // guest → host, last of a stream: Closed
+  kOpen = 16,     // host → guest: Open
+  kStarted = 17,  // guest → host: the process runs; payload: u32 pid
+  kData = 18,     // both ways: bytes of one channel
+  kCredit = 19,   // both ways: u32 more bytes may be sent on the channel
+  kEof = 20,      // both ways: no more bytes on the channel
+  kSignal = 21,   // host → guest: i32 signal number, to the process group
+  kResize = 22,   // host → guest: u16 rows, u16 columns
+  kCancel = 23,   // host → guest: nobody waits any more; end it and answer kClosed
+  kClosed = 24,   // guest → host, last of a stream: Closed
 };
 
 // Channels of a stream, numbered as the descriptors of a process.
@@ -64,8 +65,9 @@ class FrameParser {
   std::span<std::byte> prepare(std::size_t at_least);
   void commit(std::size_t count) { end_ += count; }
 
-  // The next whole frame, or nothing until more bytes come. The payload is valid until the next prepare().
-  // Errors: kGuestFault on an unknown type, a channel out of range, a non-zero reserved field or a payload over the limit.
+  // The next whole frame, or nothing until more bytes come. The payload is valid until the next
+  // prepare(). Errors: kGuestFault on an unknown type, a channel out of range, a non-zero reserved
+  // field or a payload over the limit.
   Result<bool> next(Frame& frame);
 
   std::size_t buffered() const { return end_ - begin_; }

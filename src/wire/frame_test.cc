@@ -42,13 +42,16 @@ void feed(FrameParser& parser, std::span<const std::byte> bytes) {
 void take_all(FrameParser& parser, std::vector<Owned>& into) {
   Frame frame;
   while (parser.next(frame).value())
-    into.push_back({frame.stream, frame.type, frame.channel, {frame.payload.begin(), frame.payload.end()}});
+    into.push_back(
+        {frame.stream, frame.type, frame.channel, {frame.payload.begin(), frame.payload.end()}});
 }
 
 const std::vector<Owned>& samples() {
   static const std::vector<Owned> frames = {
-      {0, FrameType::kHello, 0, bytes_of("hi")},      {0xfffffffe, FrameType::kData, 2, bytes_of("some data")},
-      {7, FrameType::kEof, 1, {}},                    {1, FrameType::kClosed, 0, bytes_of(std::string(300, 'c'))},
+      {0, FrameType::kHello, 0, bytes_of("hi")},
+      {0xfffffffe, FrameType::kData, 2, bytes_of("some data")},
+      {7, FrameType::kEof, 1, {}},
+      {1, FrameType::kClosed, 0, bytes_of(std::string(300, 'c'))},
       {2, FrameType::kCredit, 0, bytes_of("\1\2\3\4")}};
   return frames;
 }
@@ -113,7 +116,8 @@ TEST(Frame, CarriesTheLargestPayload) {
 TEST(Frame, OverTheLargestPayloadIsRefusedBeforeItIsThere) {
   auto bytes = header();
   const std::uint32_t length = kMaxPayload + 1;
-  for (std::size_t i = 0; i < 4; ++i) bytes[8 + i] = static_cast<std::byte>(length >> (8 * i) & 0xff);
+  for (std::size_t i = 0; i < 4; ++i)
+    bytes[8 + i] = static_cast<std::byte>(length >> (8 * i) & 0xff);
   const Error error = refusal(bytes);
   EXPECT_EQ(error.code(), Errc::kGuestFault);
   EXPECT_THAT(error.text(), HasSubstr("payload of 262145 bytes is over the limit"));

@@ -17,10 +17,12 @@ namespace {
 constexpr std::size_t kReadChunk = 128 * 1024;
 // Small frames are gathered into blocks of this size, so that one writev sends many.
 constexpr std::size_t kBlock = 128 * 1024;
-// A turn's frames wait for its end, unless there are more bytes than this: then the peer may begin to read.
+constexpr std::size_t kMostSpare = 4;
+// A turn's frames wait for its end, unless there are more bytes than this: then the peer may begin
+// to read.
 constexpr std::size_t kFlushAtOnce = 64 * 1024;
-// One readiness event reads at most this much, so that one busy link cannot starve the others. A virtio port gives a
-// page at a time, which is why reading goes on after a short read.
+// One readiness event reads at most this much, so that one busy link cannot starve the others. A
+// virtio port gives a page at a time, which is why reading goes on after a short read.
 constexpr std::size_t kReadPerEvent = 512 * 1024;
 
 }  // namespace
@@ -33,6 +35,8 @@ class Link::Block {
   const std::byte* data() const { return bytes_.get(); }
   std::span<std::byte> space() { return {bytes_.get() + size_, room()}; }
   void extend(std::size_t count) { size_ += count; }
+  void clear() { size_ = 0; }
+  std::size_t capacity() const { return capacity_; }
 
  private:
   std::unique_ptr<std::byte[]> bytes_;
@@ -56,8 +60,23 @@ Result<> Link::start() {
 
 // The block that takes the next `room` bytes.
 Link::Block& Link::tail(std::size_t room) {
-  if (queue_.empty() || queue_.back().room() < room) queue_.emplace_back(std::max(kBlock, room));
+  if (!queue_.empty() && queue_.back().room() >= room) return queue_.back();
+  if (room <= kBlock && !spare_.empty()) {
+    queue_.push_back(std::move(spare_.back()));
+    spare_.pop_back();
+  } else {
+    queue_.emplace_back(std::max(kBlock, room));
+  }
   return queue_.back();
+}
+
+void Link::drop_front() {
+  Block& block = queue_.front();
+  if (spare_.size() < kMostSpare && block.capacity() == kBlock) {
+    block.clear();
+    spare_.push_back(std::move(block));
+  }
+  queue_.pop_front();
 }
 
 void Link::schedule_flush() {
@@ -66,26 +85,30 @@ void Link::schedule_flush() {
   loop_.defer(this, [this] { flush(); });
 }
 
-void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel, std::span<const std::byte> payload) {
-  if (!open_) return;
+void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel,
+                std::span<const std::byte> payload) {
+  if (!open_ || !writable_) return;
   Block& block = tail(kHeaderSize + payload.size());
   const auto space = block.space();
-  write_header(space.first<kHeaderSize>(), Frame{stream, type, channel, {}}, static_cast<std::uint32_t>(payload.size()));
+  write_header(space.first<kHeaderSize>(), Frame{stream, type, channel, {}},
+               static_cast<std::uint32_t>(payload.size()));
   if (!payload.empty()) std::memcpy(space.data() + kHeaderSize, payload.data(), payload.size());
   block.extend(kHeaderSize + payload.size());
   queued_ += kHeaderSize + payload.size();
   schedule_flush();
 }
 
-Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit) {
+Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t channel,
+                                    std::size_t limit) {
   Block& block = tail(kHeaderSize + limit);
   const auto space = block.space();
   const auto got = sys::read_some(fd, space.subspan(kHeaderSize, limit));
   if (!got || *got == 0) {
-    if (block.size() == 0) queue_.pop_back();
-    return got;
+    return got;  // an empty block at the end of the queue is no harm: flush() passes over it
   }
-  write_header(space.first<kHeaderSize>(), Frame{stream, FrameType::kData, channel, {}}, static_cast<std::uint32_t>(*got));
+  if (!open_ || !writable_) return *got;  // nobody takes it
+  write_header(space.first<kHeaderSize>(), Frame{stream, FrameType::kData, channel, {}},
+               static_cast<std::uint32_t>(*got));
   block.extend(kHeaderSize + *got);
   queued_ += kHeaderSize + *got;
   schedule_flush();
@@ -104,14 +127,24 @@ void Link::flush() {
     const ssize_t n = ::writev(fd_.get(), parts.data(), static_cast<int>(count));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
+    if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) return stop_writing();
     if (n < 0) return close(Error::from_errno("write to peer"));
     queued_ -= static_cast<std::size_t>(n);
     head_sent_ += static_cast<std::size_t>(n);
     while (!queue_.empty() && head_sent_ >= queue_.front().size()) {
       head_sent_ -= queue_.front().size();
-      queue_.pop_front();
+      drop_front();
     }
   }
+  update_interest();
+}
+
+// The peer takes nothing any more, but what it said last is still to be read: the end comes from
+// there.
+void Link::stop_writing() {
+  writable_ = false;
+  queue_.clear();
+  queued_ = head_sent_ = 0;
   update_interest();
 }
 

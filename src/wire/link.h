@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Link sends and receives frames over one connected, non-blocking descriptor inside an event loop.
-// Guest agent, supervisor and CLI all speak through it.
+// A Link sends and receives frames over one connected, non-blocking descriptor inside an event
+// loop. Guest agent, supervisor and CLI all speak through it.
 //
 // Threads: none; everything happens in the loop's thread.
 #pragma once
@@ -23,7 +23,8 @@ class Link {
   struct Handlers {
     // One received frame; its payload is valid during the call. An error closes the link.
     std::function<Result<>(const Frame&)> on_frame;
-    // The link has ended: nothing for an orderly end of file. Called once; the owner may destroy the link later, not inside.
+    // The link has ended: nothing for an orderly end of file. Called once; the owner may destroy
+    // the link later, not inside.
     std::function<void(std::optional<Error>)> on_closed;
     // The queue has fallen below kLinkHighWater after having been above it. May be empty.
     std::function<void()> on_writable;
@@ -37,14 +38,16 @@ class Link {
   // Starts watching the descriptor. Errors: epoll's.
   Result<> start();
 
-  // Queues a frame; it is sent when the loop's turn ends, with all others of that turn, or at once when much is queued.
-  // Never blocks; after the end it is dropped.
-  void send(std::uint32_t stream, FrameType type, std::uint8_t channel, std::span<const std::byte> payload);
+  // Queues a frame; it is sent when the loop's turn ends, with all others of that turn, or at once
+  // when much is queued. Never blocks; after the end it is dropped.
+  void send(std::uint32_t stream, FrameType type, std::uint8_t channel,
+            std::span<const std::byte> payload);
   void send_control(FrameType type, const Payload& payload) { send(0, type, 0, payload); }
-  // Reads up to `limit` bytes from `fd` straight into a data frame. Returns the count; 0 at end of file.
-  // Errors: read's (errno EAGAIN when there is nothing). There is no splice(2) here: Linux 6.1's virtio port loses
-  // what it has taken from the pipe when its queue is full.
-  Result<std::size_t> send_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit);
+  // Reads up to `limit` bytes from `fd` straight into a data frame. Returns the count; 0 at end of
+  // file. Errors: read's (errno EAGAIN when there is nothing). There is no splice(2) here:
+  // Linux 6.1's virtio port loses what it has taken from the pipe when its queue is full.
+  Result<std::size_t> send_from(int fd, std::uint32_t stream, std::uint8_t channel,
+                                std::size_t limit);
 
   bool open() const { return open_; }
   // True while more should not be produced.
@@ -59,6 +62,8 @@ class Link {
   class Block;
   void on_events(std::uint32_t events);
   void schedule_flush();
+  void drop_front();
+  void stop_writing();
   Result<bool> read_ready();
   void flush();
   void update_interest();
@@ -69,10 +74,13 @@ class Link {
   Handlers handlers_;
   FrameParser parser_;
   std::deque<Block> queue_;
+  std::deque<Block>
+      spare_;  // emptied blocks: new ones are pages that the kernel has to clear first
   std::size_t head_sent_ = 0;
   std::size_t queued_ = 0;
   std::uint32_t interest_ = 0;
   bool open_ = true;
+  bool writable_ = true;
   bool was_congested_ = false;
 };
 

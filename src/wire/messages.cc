@@ -29,7 +29,9 @@ bool any_nul(const std::vector<std::string>& texts) {
 
 }  // namespace
 
-Payload encode(const Hello& m) { return Writer().text(kMagic).number(m.version).text(m.software).text(m.system).take(); }
+Payload encode(const Hello& m) {
+  return Writer().text(kMagic).number(m.version).text(m.software).text(m.system).take();
+}
 
 Result<Hello> decode_hello(Bytespan in) {
   Reader r(in);
@@ -38,8 +40,8 @@ Result<Hello> decode_hello(Bytespan in) {
   m.version = r.number<std::uint16_t>();
   // A later version may add fields: tell the versions apart before anything else.
   if (r.ok() && m.version != kProtocolVersion)
-    return Error(Errc::kUnsupported, "agent protocol version " + std::to_string(m.version) + " is not ours (" +
-                                         std::to_string(kProtocolVersion) + ")");
+    return Error(Errc::kUnsupported, "agent protocol version " + std::to_string(m.version) +
+                                         " is not ours (" + std::to_string(kProtocolVersion) + ")");
   m.software = r.text(256);
   m.system = r.text(256);
   return finish(r, std::move(m), "hello");
@@ -48,7 +50,11 @@ Result<Hello> decode_hello(Bytespan in) {
 Payload encode(const Configure& m) {
   Writer w;
   w.text(m.hostname).number(m.wall_clock_ns).bytes(m.entropy).boolean(m.network.has_value());
-  if (m.network) w.text(m.network->address).number(m.network->prefix).text(m.network->gateway).texts(m.network->dns);
+  if (m.network)
+    w.text(m.network->address)
+        .number(m.network->prefix)
+        .text(m.network->gateway)
+        .texts(m.network->dns);
   return w.number(m.pids_limit).take();
 }
 
@@ -97,15 +103,24 @@ Payload encode(const Open& m) {
   if (m.kind != OpenKind::kExec)
     return w.text(m.file.path).number(m.file.mode).text(m.file.user).boolean(m.file.follow).take();
   const ExecRequest& e = m.exec;
-  return w.texts(e.argv).texts(e.env).text(e.working_dir).boolean(e.make_working_dir).text(e.user).boolean(e.tty).number(e.rows)
-      .number(e.columns).number(e.timeout_ms).take();
+  return w.texts(e.argv)
+      .texts(e.env)
+      .text(e.working_dir)
+      .boolean(e.make_working_dir)
+      .text(e.user)
+      .boolean(e.tty)
+      .number(e.rows)
+      .number(e.columns)
+      .number(e.timeout_ms)
+      .take();
 }
 
 Result<Open> decode_open(Bytespan in) {
   Reader r(in);
   Open m;
   const auto kind = r.number<std::uint8_t>();
-  if (kind < static_cast<std::uint8_t>(OpenKind::kExec) || kind > static_cast<std::uint8_t>(OpenKind::kConnect))
+  if (kind < static_cast<std::uint8_t>(OpenKind::kExec) ||
+      kind > static_cast<std::uint8_t>(OpenKind::kConnect))
     return malformed("open");
   m.kind = static_cast<OpenKind>(kind);
   if (m.kind != OpenKind::kExec) {
@@ -113,7 +128,8 @@ Result<Open> decode_open(Bytespan in) {
     m.file.mode = r.number<std::uint32_t>();
     m.file.user = r.text(256);
     m.file.follow = r.boolean();
-    if (m.file.path.empty() || has_nul(m.file.path) || has_nul(m.file.user)) return malformed("open");
+    if (m.file.path.empty() || has_nul(m.file.path) || has_nul(m.file.user))
+      return malformed("open");
     return finish(r, std::move(m), "open");
   }
   ExecRequest& e = m.exec;
@@ -126,13 +142,18 @@ Result<Open> decode_open(Bytespan in) {
   e.rows = r.number<std::uint16_t>();
   e.columns = r.number<std::uint16_t>();
   e.timeout_ms = r.number<std::uint64_t>();
-  if (e.argv.empty() || any_nul(e.argv) || any_nul(e.env) || has_nul(e.working_dir) || has_nul(e.user))
+  if (e.argv.empty() || any_nul(e.argv) || any_nul(e.env) || has_nul(e.working_dir) ||
+      has_nul(e.user))
     return malformed("open");
   return finish(r, std::move(m), "open");
 }
 
 Payload encode(const Closed& m) {
-  return Writer().number(static_cast<std::uint8_t>(m.outcome)).number(m.code).text(m.message).take();
+  return Writer()
+      .number(static_cast<std::uint8_t>(m.outcome))
+      .number(m.code)
+      .text(m.message)
+      .take();
 }
 
 Result<Closed> decode_closed(Bytespan in) {
@@ -147,14 +168,29 @@ Result<Closed> decode_closed(Bytespan in) {
 }
 
 Payload encode(const FileInfo& m) {
-  return Writer().text(m.name).number(static_cast<std::uint8_t>(m.type)).number(m.mode).number(m.uid).number(m.gid)
-      .number(m.size_bytes).number(m.mtime_ns).text(m.link_target).take();
+  return Writer()
+      .text(m.name)
+      .number(static_cast<std::uint8_t>(m.type))
+      .number(m.mode)
+      .number(m.uid)
+      .number(m.gid)
+      .number(m.size_bytes)
+      .number(m.mtime_ns)
+      .text(m.link_target)
+      .take();
 }
 
-Payload encode(const DiffEntry& m) { return Writer().number(static_cast<std::uint8_t>(m.kind)).text(m.path).take(); }
+Payload encode(const DiffEntry& m) {
+  return Writer().number(static_cast<std::uint8_t>(m.kind)).text(m.path).take();
+}
 
 Payload encode(const VmState& m) {
-  return Writer().number(static_cast<std::uint8_t>(m.phase)).number(m.exit_code).text(m.message).text(m.hint).take();
+  return Writer()
+      .number(static_cast<std::uint8_t>(m.phase))
+      .number(m.exit_code)
+      .text(m.message)
+      .text(m.hint)
+      .take();
 }
 
 Result<VmState> decode_vm_state(Bytespan in) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The messages of the agent protocol. Each has encode() and a decode_*() that trusts nothing.
 //
-// Errors: every decode answers kGuestFault naming the message when a field is missing, too long or out of range.
+// Errors: every decode answers kGuestFault naming the message when a field is missing, too long or
+// out of range.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ namespace mvm::wire {
 
 using Payload = std::vector<std::byte>;
 
-// First frame in each direction. A version that is not ours ends the connection with both numbers named.
+// First frame in each direction. A version that is not ours ends the connection with both numbers
+// named.
 struct Hello {
   std::uint16_t version = kProtocolVersion;
   std::string software;  // "mvm-agent 0.1.0"
@@ -46,29 +48,30 @@ struct Ready {
 };
 
 struct Shutdown {
-  std::int32_t signal = 15;      // sent to every process first
+  std::int32_t signal = 15;       // sent to every process first
   std::uint32_t grace_ms = 1000;  // then SIGKILL
 };
 
 // What a stream does. Everything but kExec is done by the agent itself in a child process.
 enum class OpenKind : std::uint8_t {
-  kExec = 1,     // run a program
-  kPut = 2,      // stdin: tar stream, unpacked below `path`
-  kGet = 3,      // stdout: tar stream of `path`
-  kStat = 4,     // stdout: one encoded FileInfo
-  kList = 5,     // stdout: encoded FileInfo records of a directory
-  kRead = 6,     // stdout: content of the file `path`
-  kWrite = 7,    // stdin: content of the file `path`
-  kDiff = 8,     // stdout: encoded DiffEntry records
-  kConnect = 9,  // stdin/stdout: a TCP connection to `path`, written "IP:PORT", from inside the guest
+  kExec = 1,   // run a program
+  kPut = 2,    // stdin: tar stream, unpacked below `path`
+  kGet = 3,    // stdout: tar stream of `path`
+  kStat = 4,   // stdout: one encoded FileInfo
+  kList = 5,   // stdout: encoded FileInfo records of a directory
+  kRead = 6,   // stdout: content of the file `path`
+  kWrite = 7,  // stdin: content of the file `path`
+  kDiff = 8,   // stdout: encoded DiffEntry records
+  kConnect =
+      9,  // stdin/stdout: a TCP connection to `path`, written "IP:PORT", from inside the guest
 };
 
 struct ExecRequest {
   std::vector<std::string> argv;
-  std::vector<std::string> env;  // "NAME=VALUE"; HOME, USER and PATH are added when missing
-  std::string working_dir;       // empty: the user's home when it exists, else /
+  std::vector<std::string> env;   // "NAME=VALUE"; HOME, USER and PATH are added when missing
+  std::string working_dir;        // empty: the user's home when it exists, else /
   bool make_working_dir = false;  // as container engines do for the image's WORKDIR
-  std::string user;              // "", name, uid, either with ":group"
+  std::string user;               // "", name, uid, either with ":group"
   bool tty = false;
   std::uint16_t rows = 24;
   std::uint16_t columns = 80;
@@ -103,7 +106,15 @@ struct Closed {
   std::string message;  // for people, may be empty
 };
 
-enum class FileType : std::uint8_t { kRegular, kDirectory, kSymlink, kBlock, kCharacter, kFifo, kSocket };
+enum class FileType : std::uint8_t {
+  kRegular,
+  kDirectory,
+  kSymlink,
+  kBlock,
+  kCharacter,
+  kFifo,
+  kSocket
+};
 
 struct FileInfo {
   std::string name;
@@ -123,7 +134,13 @@ struct DiffEntry {
 };
 
 // Supervisor protocol, on the VM's unix socket; streams are passed through to the guest unchanged.
-enum class VmPhase : std::uint8_t { kStarting = 0, kReady = 1, kStopping = 2, kStopped = 3, kFailed = 4 };
+enum class VmPhase : std::uint8_t {
+  kStarting = 0,
+  kReady = 1,
+  kStopping = 2,
+  kStopped = 3,
+  kFailed = 4
+};
 struct VmState {
   VmPhase phase = VmPhase::kStarting;
   std::int32_t exit_code = 0;  // kStopped: of the main process, 0 without one

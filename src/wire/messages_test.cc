@@ -22,7 +22,8 @@ struct Sample {
 
 template <class Decode>
 Sample sample(const std::string& name, const Payload& payload, Decode decode) {
-  return {name, payload, [decode](Bytespan in) -> Result<Payload> { return encode(MVM_TRY(decode(in))); }};
+  return {name, payload,
+          [decode](Bytespan in) -> Result<Payload> { return encode(MVM_TRY(decode(in))); }};
 }
 
 Configure full_configure() {
@@ -59,18 +60,21 @@ std::vector<Sample> samples() {
   Configure plain;
   plain.hostname = "none";
   std::vector<Sample> out = {
-      sample("hello", encode(Hello{kProtocolVersion, "mvm-agent 0.1.0", "6.1 x86_64"}), decode_hello),
+      sample("hello", encode(Hello{kProtocolVersion, "mvm-agent 0.1.0", "6.1 x86_64"}),
+             decode_hello),
       sample("configure", encode(full_configure()), decode_configure),
       sample("configure without network", encode(plain), decode_configure),
       sample("ready", encode(Ready{11, 22}), decode_ready),
       sample("shutdown", encode(Shutdown{9, 2500}), decode_shutdown),
       sample("exec", encode(full_exec()), decode_open),
       sample("closed", encode(Closed{Outcome::kNotStarted, -2, "no such file"}), decode_closed),
-      sample("state", encode(VmState{VmPhase::kFailed, -1, "panic", "look at the console"}), decode_vm_state),
+      sample("state", encode(VmState{VmPhase::kFailed, -1, "panic", "look at the console"}),
+             decode_vm_state),
       sample("stop", encode(Stop{5000, true}), decode_stop),
       sample("resize", encode(Resize{24, 80}), decode_resize)};
   for (int kind = 2; kind <= 9; ++kind) {
-    out.push_back(sample("open " + std::to_string(kind), encode(file_open(static_cast<OpenKind>(kind))), decode_open));
+    out.push_back(sample("open " + std::to_string(kind),
+                         encode(file_open(static_cast<OpenKind>(kind))), decode_open));
   }
   return out;
 }
@@ -125,7 +129,8 @@ TEST(Hello, OfALaterVersionMayHaveMoreFields) {
 }
 
 TEST(Hello, OfSomethingElseIsMalformed) {
-  const Payload other = Writer().text("ssh-2.0!").number(kProtocolVersion).text("x").text("").take();
+  const Payload other =
+      Writer().text("ssh-2.0!").number(kProtocolVersion).text("x").text("").take();
   EXPECT_EQ(decode_hello(other).error().text(), "agent protocol: malformed hello message");
 }
 
@@ -176,7 +181,8 @@ TEST(OpenMessage, RefusesABooleanThatIsNeitherTrueNorFalse) {
 }
 
 TEST(ShutdownMessage, RefusesSignalsThatDoNotExist) {
-  for (const int signum : {0, -1, 65}) EXPECT_FALSE(decode_shutdown(encode(Shutdown{signum, 0})).has_value());
+  for (const int signum : {0, -1, 65})
+    EXPECT_FALSE(decode_shutdown(encode(Shutdown{signum, 0})).has_value());
 }
 
 TEST(Enumerations, OutOfRangeAreRefused) {
@@ -194,7 +200,9 @@ TEST(Numbers, RoundTripAndMayNotBeShort) {
   EXPECT_FALSE(decode_u32(Bytespan(payload).first(3)).has_value());
 }
 
-FileInfo full_info() { return {"link", FileType::kSymlink, 04755, 1000, 100, 1ULL << 40, -5, "../target"}; }
+FileInfo full_info() {
+  return {"link", FileType::kSymlink, 04755, 1000, 100, 1ULL << 40, -5, "../target"};
+}
 
 TEST(Records, ComeOneAfterTheOther) {
   std::string buffer = record(encode(full_info())) + record(encode(FileInfo{}));
@@ -223,7 +231,8 @@ TEST(Records, WaitUntilTheyAreWhole) {
 TEST(Records, WithAFieldMissingAreRefused) {
   const Payload whole = encode(full_info());
   for (std::size_t length = 0; length < whole.size(); ++length) {
-    std::string buffer = record(Payload(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)));
+    std::string buffer =
+        record(Payload(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)));
     ASSERT_FALSE(take_file_info(buffer).has_value()) << length;
   }
 }

@@ -18,7 +18,8 @@ namespace {
 constexpr std::array kKeys = {
     ConfigKey{"image", "image of run and up when none is named", "busybox"},
     ConfigKey{"backend", "engine, or auto", "auto"},
-    ConfigKey{"isolation", "weakest boundary that is accepted: microvm, emulated or container", "emulated"},
+    ConfigKey{"isolation", "weakest boundary that is accepted: microvm, emulated or container",
+              "emulated"},
     ConfigKey{"cpus", "virtual processors of a machine", "1"},
     ConfigKey{"memory", "memory of a machine", "512M"},
     ConfigKey{"disk", "size of a machine's scratch disk", "8G"},
@@ -38,10 +39,12 @@ Result<> check_value(const std::string& key, const std::string& value) {
   } else if (key == "isolation") {
     MVM_TRY(spec::parse_isolation(value));
   } else if (key == "cpus") {
-    if (value.empty() || value.size() > 4 || value.find_first_not_of("0123456789") != std::string::npos)
+    if (value.empty() || value.size() > 4 ||
+        value.find_first_not_of("0123456789") != std::string::npos)
       return Error(Errc::kInvalidArgument, "'" + value + "' is not a number of cpus");
   } else if (key == "network" && value != "user" && value != "none") {
-    return Error(Errc::kInvalidArgument, "'" + value + "' is not a network mode").with_hint("choose user or none");
+    return Error(Errc::kInvalidArgument, "'" + value + "' is not a network mode")
+        .with_hint("choose user or none");
   }
   return {};
 }
@@ -49,8 +52,10 @@ Result<> check_value(const std::string& key, const std::string& value) {
 Result<> check(const std::string& key, const std::string& value) {
   if (find_key(key) == nullptr) {
     std::string names;
-    for (const ConfigKey& known : kKeys) names += (names.empty() ? "" : ", ") + std::string(known.name);
-    return Error(Errc::kInvalidArgument, "there is no setting '" + key + "'").with_hint("choose one of " + names);
+    for (const ConfigKey& known : kKeys)
+      names += (names.empty() ? "" : ", ") + std::string(known.name);
+    return Error(Errc::kInvalidArgument, "there is no setting '" + key + "'")
+        .with_hint("choose one of " + names);
   }
   MVM_TRY_CTX(check_value(key, value), "setting '" + key + "'");
   return {};
@@ -71,17 +76,20 @@ Result<Config> Config::load(const store::Layout& layout) {
 }
 
 Result<Config> Config::parse(std::string_view text, const std::string& name) {
-  // No setting needs more than ASCII, and toml++ 3.3 loses its way in some letters beyond it (its issues 190, 295).
+  // No setting needs more than ASCII, and toml++ 3.3 loses its way in some letters beyond it (its
+  // issues 190, 295).
   std::size_t line = 1;
   for (const char c : text) {
     if (static_cast<unsigned char>(c) >= 0x80)
-      return Error(Errc::kInvalidArgument, name + ":" + std::to_string(line) + ": only ASCII characters are allowed");
+      return Error(Errc::kInvalidArgument,
+                   name + ":" + std::to_string(line) + ": only ASCII characters are allowed");
     if (c == '\n') ++line;
   }
   const toml::parse_result parsed = toml::parse(text);
   if (!parsed) {
     const auto& at = parsed.error().source().begin;
-    return Error(Errc::kInvalidArgument, name + ":" + std::to_string(at.line) + ":" + std::to_string(at.column) + ": " +
+    return Error(Errc::kInvalidArgument, name + ":" + std::to_string(at.line) + ":" +
+                                             std::to_string(at.column) + ": " +
                                              std::string(parsed.error().description()));
   }
   Config out;
@@ -92,10 +100,12 @@ Result<Config> Config::parse(std::string_view text, const std::string& name) {
     } else if (const auto* n = node.as_integer()) {
       value = std::to_string(n->get());
     } else {
-      return Error(Errc::kInvalidArgument, name + ":" + std::to_string(node.source().begin.line) + ": '" + std::string(key.str()) +
+      return Error(Errc::kInvalidArgument, name + ":" + std::to_string(node.source().begin.line) +
+                                               ": '" + std::string(key.str()) +
                                                "' must be a text or a number");
     }
-    MVM_TRY_CTX(check(std::string(key.str()), value), name + ":" + std::to_string(node.source().begin.line));
+    MVM_TRY_CTX(check(std::string(key.str()), value),
+                name + ":" + std::to_string(node.source().begin.line));
     out.values_[std::string(key.str())] = value;
   }
   return out;
@@ -127,7 +137,8 @@ std::string Config::to_toml() const {
 
 Result<> Config::save(const store::Layout& layout) const {
   MVM_TRY(sys::make_dirs(layout.config_dir));
-  return sys::write_atomic(config_path(layout), to_toml(), 0600, sys::Durability::kSurvivesPowerCut);
+  return sys::write_atomic(config_path(layout), to_toml(), 0600,
+                           sys::Durability::kSurvivesPowerCut);
 }
 
 }  // namespace mvm::workflow

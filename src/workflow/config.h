@@ -2,9 +2,9 @@
 // The user's configuration, config.toml: defaults for what command lines leave out.
 #pragma once
 
-#include <span>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -24,8 +24,8 @@ std::span<const ConfigKey> config_keys();
 
 class Config {
  public:
-  // A missing file is an empty configuration. Errors: kInvalidArgument with line and column, or naming an unknown
-  // key or a value that is none for it.
+  // A missing file is an empty configuration. Errors: kInvalidArgument with line and column, or
+  // naming an unknown key or a value that is none for it.
   static Result<Config> load(const store::Layout& layout);
   // The same from text. Pure.
   static Result<Config> parse(std::string_view text, const std::string& name);

@@ -59,13 +59,15 @@ Result<SplitPath> place(const CopyRequest& request, bool target_is_directory, bo
   }
   if (target_is_directory) return SplitPath{request.to, split(request.from).name};
   if (request.to.ends_with('/'))
-    return Error(Errc::kNotFound, "directory " + request.to + " does not exist").with_hint("make it first, or leave out the last /");
+    return Error(Errc::kNotFound, "directory " + request.to + " does not exist")
+        .with_hint("make it first, or leave out the last /");
   return split(request.to);
 }
 
-Result<> finish(const Result<wire::Closed>& closed, const std::string& words, agent_client::TarChild& child) {
-  // Both sides may complain about the same trouble; the side where it began says it best: a guest that
-  // failed breaks our pipe, a child that failed leaves the guest a truncated stream.
+Result<> finish(const Result<wire::Closed>& closed, const std::string& words,
+                agent_client::TarChild& child) {
+  // Both sides may complain about the same trouble; the side where it began says it best: a guest
+  // that failed breaks our pipe, a child that failed leaves the guest a truncated stream.
   auto ours = child.finish();
   if (!closed) return closed.error();
   const bool guest_ok = closed->outcome == wire::Outcome::kExited && closed->code == 0;
@@ -85,7 +87,8 @@ Result<> copy_to_guest(Client& client, const CopyRequest& request) {
   if (!spot.name.empty() && !is_directory) {
     const auto parent = MVM_TRY(guest_stat(client, spot.directory));
     if (!parent || parent->type != wire::FileType::kDirectory)
-      return Error(Errc::kNotFound, "there is no directory " + spot.directory + " in the machine").with_hint("make it first with mvmctl exec");
+      return Error(Errc::kNotFound, "there is no directory " + spot.directory + " in the machine")
+          .with_hint("make it first with mvmctl exec");
   }
   std::string source = without_slashes(request.from);
   if (content_only(source)) source = source == "." ? "." : source.substr(0, source.size() - 2);
@@ -95,12 +98,14 @@ Result<> copy_to_guest(Client& client, const CopyRequest& request) {
     source = real;
     std::free(real);
   }
-  auto child = MVM_TRY(agent_client::pack({source, spot.name.empty() ? "." : spot.name, request.keep_owner}));
+  auto child = MVM_TRY(
+      agent_client::pack({source, spot.name.empty() ? "." : spot.name, request.keep_owner}));
   std::string words;
   agent_client::SessionOptions options;
   options.on_progress = request.on_progress;
-  const auto closed = agent_client::run_session(client, file_request(wire::OpenKind::kPut, spot.directory, true),
-                                                {child.pipe(), -1, -1, nullptr, &words}, options);
+  const auto closed =
+      agent_client::run_session(client, file_request(wire::OpenKind::kPut, spot.directory, true),
+                                {child.pipe(), -1, -1, nullptr, &words}, options);
   child.close_pipe();
   return finish(closed, words, child);
 }
@@ -109,7 +114,8 @@ Result<> copy_from_guest(Client& client, const CopyRequest& request) {
   struct stat st;
   const bool exists = ::stat(request.to.c_str(), &st) == 0;
   const SplitPath spot = MVM_TRY(place(request, exists && S_ISDIR(st.st_mode), exists));
-  const std::string source = content_only(request.from) ? request.from.substr(0, request.from.size() - 1) : request.from;
+  const std::string source =
+      content_only(request.from) ? request.from.substr(0, request.from.size() - 1) : request.from;
   const auto info = MVM_TRY(guest_stat(client, source));
   if (!info) return Error(Errc::kNotFound, "there is no " + source + " in the machine");
   if (spot.name.empty() && !exists) MVM_TRY(sys::make_dirs(spot.directory, 0755));
@@ -117,9 +123,11 @@ Result<> copy_from_guest(Client& client, const CopyRequest& request) {
   std::string words;
   agent_client::SessionOptions options;
   options.on_progress = request.on_progress;
-  const auto closed = agent_client::run_session(
-      client, file_request(wire::OpenKind::kGet, without_slashes(source), request.follow_links || content_only(request.from)),
-      {-1, child.pipe(), -1, nullptr, &words}, options);
+  const auto closed =
+      agent_client::run_session(client,
+                                file_request(wire::OpenKind::kGet, without_slashes(source),
+                                             request.follow_links || content_only(request.from)),
+                                {-1, child.pipe(), -1, nullptr, &words}, options);
   child.close_pipe();
   return finish(closed, words, child);
 }

@@ -18,8 +18,8 @@ struct CopyRequest {
   std::function<void(std::uint64_t bytes)> on_progress;
 };
 
-// As cp -r: an existing directory as target receives the source inside; SRC/. copies the content alone.
-// Errors: kNotFound naming the side; kNoSpace; the guest's own words.
+// As cp -r: an existing directory as target receives the source inside; SRC/. copies the content
+// alone. Errors: kNotFound naming the side; kNoSpace; the guest's own words.
 Result<> copy_to_guest(agent_client::Client& client, const CopyRequest& request);
 Result<> copy_from_guest(agent_client::Client& client, const CopyRequest& request);
 

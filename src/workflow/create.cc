@@ -16,12 +16,12 @@
 #include "platform/tsc.h"
 #include "spec/vm_spec_json.h"
 #include "store/catalog.h"
+#include "store/gc.h"
 #include "supervisor/launch.h"
 #include "sys/files.h"
 #include "sys/io.h"
 #include "sys/random.h"
 #include "sys/socket.h"
-#include "store/gc.h"
 #include "workflow/machines.h"
 #include "workflow/programs.h"
 #include "workflow/scratch.h"
@@ -29,37 +29,45 @@
 namespace mvm::workflow {
 namespace {
 
-// Debian's kernel with its modules and our agent needs this much to reach a shell (docs/design/boot.md).
+// Debian's kernel with its modules and our agent needs this much to reach a shell
+// (docs/design/boot.md).
 constexpr Bytes kLeastMemory = mebibytes(96);
 constexpr Bytes kMostMemory = gibibytes(1024);
 constexpr std::uint32_t kMostVcpus = 64;
 
 Result<> check_limits(const spec::LimitSpec& limits) {
   if (limits.memory < kLeastMemory || limits.memory > kMostMemory)
-    return Error(Errc::kInvalidArgument, "a machine with " + format_size(limits.memory) + " of memory cannot boot")
-        .with_hint("give --memory between " + format_size(kLeastMemory) + " and " + format_size(kMostMemory));
+    return Error(Errc::kInvalidArgument,
+                 "a machine with " + format_size(limits.memory) + " of memory cannot boot")
+        .with_hint("give --memory between " + format_size(kLeastMemory) + " and " +
+                   format_size(kMostMemory));
   if (limits.vcpus < 1 || limits.vcpus > kMostVcpus)
-    return Error(Errc::kInvalidArgument, "a machine with " + std::to_string(limits.vcpus) + " cpus is not possible")
+    return Error(Errc::kInvalidArgument,
+                 "a machine with " + std::to_string(limits.vcpus) + " cpus is not possible")
         .with_hint("give --cpus between 1 and " + std::to_string(kMostVcpus));
   return {};
 }
 
-// Binds and lets go: the engine will bind again. Somebody may come in between; then its own error is told.
+// Binds and lets go: the engine will bind again. Somebody may come in between; then its own error
+// is told.
 Result<> check_ports(const spec::NetworkSpec& network) {
   for (const spec::PortForward& f : network.forwards) {
     const sys::TcpAddress address{f.host_ip, f.host_port};
-    auto fd = f.protocol == spec::Protocol::kUdp ? sys::bind_udp(address) : sys::listen_tcp(address);
+    auto fd =
+        f.protocol == spec::Protocol::kUdp ? sys::bind_udp(address) : sys::listen_tcp(address);
     if (fd) continue;
     const std::string where = f.host_ip + ":" + std::to_string(f.host_port);
     if (fd.error().code() == Errc::kBusy)
-      return Error(Errc::kBusy, "port " + where + " is taken").with_hint("choose another host port for -p");
+      return Error(Errc::kBusy, "port " + where + " is taken")
+          .with_hint("choose another host port for -p");
     return std::move(fd).error().with_context("forwarding " + where);
   }
   return {};
 }
 
 std::int64_t now_ms() {
-  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 std::optional<std::string> host_env(const std::string& name) {
@@ -93,22 +101,25 @@ Result<Choice> choose_backend(const store::Layout& layout, const CreateRequest& 
   out.selection = MVM_TRY(platform::select_backend(
       facts, compiled_in, {request.backend, request.least_isolation, request.image.arch, false}));
   const platform::Program* engine = platform::find_engine(
-      facts, out.selection.backend == "qemu" ? "qemu-system-" + std::string(spec::to_string(request.image.arch))
-                                             : out.selection.backend);
+      facts, out.selection.backend == "qemu"
+                 ? "qemu-system-" + std::string(spec::to_string(request.image.arch))
+                 : out.selection.backend);
   if (engine != nullptr) out.engine = engine->path;
   return out;
 }
 
-Result<kernel::Kernel> choose_kernel(const store::Layout& layout, const CreateRequest& request, const CreateEvents& events) {
+Result<kernel::Kernel> choose_kernel(const store::Layout& layout, const CreateRequest& request,
+                                     const CreateEvents& events) {
   kernel::ObtainOptions options;
   options.progress = [&](const kernel::Progress& p) { events.on_step(p.step); };
   const std::string cache = layout.kernel_cache_dir();
-  if (!request.kernel_file.empty()) return kernel::use_file(cache, request.kernel_file, request.image.arch);
+  if (!request.kernel_file.empty())
+    return kernel::use_file(cache, request.kernel_file, request.image.arch);
   return kernel::obtain(cache, request.image.arch, options);
 }
 
-Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog, const CreateRequest& request,
-                     const CreateEvents& events) {
+Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
+                     const CreateRequest& request, const CreateEvents& events) {
   Parts parts;
   parts.programs = MVM_TRY(find_programs());
   parts.choice = MVM_TRY(choose_backend(layout, request));
@@ -116,8 +127,9 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog, const
   parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
   if (parts.choice.selection.backend == "fake") return parts;  // it boots no kernel
   parts.kernel = MVM_TRY_CTX(choose_kernel(layout, request, events), "kernel");
-  parts.initramfs = MVM_TRY_CTX(kernel::initramfs_for(parts.kernel, parts.programs.agent, layout.initramfs_cache_dir()),
-                                "initramfs");
+  parts.initramfs = MVM_TRY_CTX(
+      kernel::initramfs_for(parts.kernel, parts.programs.agent, layout.initramfs_cache_dir()),
+      "initramfs");
   return parts;
 }
 
@@ -170,16 +182,20 @@ store::VmRecord record_of(const spec::VmSpec& vm) {
 }  // namespace
 
 Result<> check_name(const std::string& name) {
-  const auto alnum = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); };
+  const auto alnum = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
   bool good = !name.empty() && name.size() <= 63 && alnum(name.front());
   for (const char c : name) good = good && (alnum(c) || c == '.' || c == '_' || c == '-');
   if (good) return {};
   return Error(Errc::kInvalidArgument, "'" + name + "' is not a machine name")
-      .with_hint("use up to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit");
+      .with_hint(
+          "use up to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit");
 }
 
-spec::ProcessSpec process_for(const CreateRequest& request, const spec::ImageConfig& image,
-                              const std::function<std::optional<std::string>(const std::string&)>& env_of_host) {
+spec::ProcessSpec process_for(
+    const CreateRequest& request, const spec::ImageConfig& image,
+    const std::function<std::optional<std::string>(const std::string&)>& env_of_host) {
   spec::ProcessSpec out;
   if (!request.entrypoint) {
     out.argv = image.entrypoint;
@@ -204,7 +220,8 @@ spec::ProcessSpec process_for(const CreateRequest& request, const spec::ImageCon
   return out;
 }
 
-Result<Created> create(const store::Layout& layout, const CreateRequest& request, const CreateEvents& events) {
+Result<Created> create(const store::Layout& layout, const CreateRequest& request,
+                       const CreateEvents& events) {
   if (!request.name.empty()) MVM_TRY(check_name(request.name));
   MVM_TRY(check_limits(request.limits));
   MVM_TRY(check_ports(request.network));
@@ -233,7 +250,8 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
   MVM_TRY(sys::make_dirs(vm.data_dir));
   sys::ScopeGuard no_data_dir([&] { (void)sys::remove_tree(vm.data_dir); });
   if (!vm.scratch_path.empty())
-    MVM_TRY(make_scratch({vm.scratch_path, layout.scratch_template_dir(), request.disk_size, !vm.remove_when_done}));
+    MVM_TRY(make_scratch(
+        {vm.scratch_path, layout.scratch_template_dir(), request.disk_size, !vm.remove_when_done}));
   out.connection = MVM_TRY(supervisor::launch(parts.programs.supervisor, vm, lock));
   no_run_dir.dismiss();
   no_record.dismiss();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// From what the user asked for to a started machine: image, kernel, backend, disks, record, supervisor.
+// From what the user asked for to a started machine: image, kernel, backend, disks, record,
+// supervisor.
 #pragma once
 
 #include <functional>
@@ -37,34 +38,41 @@ struct CreateRequest {
   std::vector<std::string> env;  // "NAME=VALUE", or "NAME" for the value of ours
   std::string working_dir;
   std::string user;
-  bool main_process = false;  // the supervisor runs it; otherwise it is only worked out for the caller
-  bool idle = false;          // no main process even if the image names one
+  bool main_process =
+      false;          // the supervisor runs it; otherwise it is only worked out for the caller
+  bool idle = false;  // no main process even if the image names one
 };
 
 struct Created {
   spec::VmSpec vm;
-  spec::ProcessSpec process;  // what the image and the request make of a command; argv empty: nothing named
-  sys::UniqueFd connection;   // to the supervisor; closing it ends a machine that is removed when done
+  spec::ProcessSpec
+      process;  // what the image and the request make of a command; argv empty: nothing named
+  sys::UniqueFd
+      connection;  // to the supervisor; closing it ends a machine that is removed when done
 };
 
 // Told before the machine starts, so that the user reads it first.
 struct CreateEvents {
   image::Progress& progress;
-  std::function<void(const std::string& step)> on_step;       // other work that may take a second
-  std::function<void(const std::string& line)> on_posture;    // backend, tier, what that means
+  std::function<void(const std::string& step)> on_step;     // other work that may take a second
+  std::function<void(const std::string& line)> on_posture;  // backend, tier, what that means
 };
 
 // Errors: every cause by which a machine cannot be made; then nothing is left behind.
-Result<Created> create(const store::Layout& layout, const CreateRequest& request, const CreateEvents& events);
+Result<Created> create(const store::Layout& layout, const CreateRequest& request,
+                       const CreateEvents& events);
 
-// Removes the record of a machine whose supervisor has removed the rest. Fine when it is gone already.
+// Removes the record of a machine whose supervisor has removed the rest. Fine when it is gone
+// already.
 Result<> forget(const store::Layout& layout, const std::string& id);
 
 // What runs in the machine. Pure.
-spec::ProcessSpec process_for(const CreateRequest& request, const spec::ImageConfig& image,
-                              const std::function<std::optional<std::string>(const std::string&)>& host_env);
+spec::ProcessSpec process_for(
+    const CreateRequest& request, const spec::ImageConfig& image,
+    const std::function<std::optional<std::string>(const std::string&)>& host_env);
 
-// Errors: kInvalidArgument unless it is 1 to 63 of a-z A-Z 0-9 . _ - and begins with a letter or digit.
+// Errors: kInvalidArgument unless it is 1 to 63 of a-z A-Z 0-9 . _ - and begins with a letter or
+// digit.
 Result<> check_name(const std::string& name);
 
 }  // namespace mvm::workflow

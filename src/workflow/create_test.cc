@@ -30,20 +30,29 @@ TEST_P(ProcessArgv, IsMadeOfImageAndRequest) {
   CreateRequest request;
   request.entrypoint = c.entrypoint;
   request.command = c.command;
-  EXPECT_EQ(process_for(request, image, [](const std::string&) { return std::nullopt; }).argv, c.expected) << c.what;
+  EXPECT_EQ(process_for(request, image, [](const std::string&) { return std::nullopt; }).argv,
+            c.expected)
+      << c.what;
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Process, ProcessArgv,
-    testing::Values(Case{"nothing at all", {}, {}, std::nullopt, {}, {}},
-                    Case{"cmd alone", {}, {"sh"}, std::nullopt, {}, {"sh"}},
-                    Case{"entrypoint and cmd", {"nginx"}, {"-g", "x"}, std::nullopt, {}, {"nginx", "-g", "x"}},
-                    Case{"command replaces cmd", {}, {"sh"}, std::nullopt, {"ls", "-l"}, {"ls", "-l"}},
-                    Case{"command follows entrypoint", {"nginx"}, {"-g"}, std::nullopt, {"-t"}, {"nginx", "-t"}},
-                    Case{"given entrypoint drops cmd", {"nginx"}, {"-g"}, "sh", {}, {"sh"}},
-                    Case{"given entrypoint with command", {"nginx"}, {"-g"}, "sh", {"-c", "ls"}, {"sh", "-c", "ls"}},
-                    Case{"removed entrypoint", {"nginx"}, {"-g"}, "", {"ls"}, {"ls"}},
-                    Case{"removed entrypoint alone", {"nginx"}, {"-g"}, "", {}, {}}));
+    testing::Values(
+        Case{"nothing at all", {}, {}, std::nullopt, {}, {}},
+        Case{"cmd alone", {}, {"sh"}, std::nullopt, {}, {"sh"}},
+        Case{"entrypoint and cmd", {"nginx"}, {"-g", "x"}, std::nullopt, {}, {"nginx", "-g", "x"}},
+        Case{"command replaces cmd", {}, {"sh"}, std::nullopt, {"ls", "-l"}, {"ls", "-l"}},
+        Case{
+            "command follows entrypoint", {"nginx"}, {"-g"}, std::nullopt, {"-t"}, {"nginx", "-t"}},
+        Case{"given entrypoint drops cmd", {"nginx"}, {"-g"}, "sh", {}, {"sh"}},
+        Case{"given entrypoint with command",
+             {"nginx"},
+             {"-g"},
+             "sh",
+             {"-c", "ls"},
+             {"sh", "-c", "ls"}},
+        Case{"removed entrypoint", {"nginx"}, {"-g"}, "", {"ls"}, {"ls"}},
+        Case{"removed entrypoint alone", {"nginx"}, {"-g"}, "", {}, {}}));
 
 TEST(Process, PrefersTheRequestToTheImage) {
   spec::ImageConfig image;
@@ -80,8 +89,9 @@ TEST(Name, MayBeMadeOfLettersDigitsAndSomeSigns) {
 }
 
 TEST(Name, IsRefusedOtherwise) {
-  for (const std::string& name : {std::string(), std::string("-a"), std::string(".."), std::string("a/b"), std::string("a b"),
-                                  std::string("ä"), std::string("a,b"), std::string("a\nb"), std::string(64, 'n')}) {
+  for (const std::string& name :
+       {std::string(), std::string("-a"), std::string(".."), std::string("a/b"), std::string("a b"),
+        std::string("ä"), std::string("a,b"), std::string("a\nb"), std::string(64, 'n')}) {
     const auto checked = check_name(name);
     ASSERT_FALSE(checked.has_value()) << name;
     EXPECT_EQ(checked.error().code(), Errc::kInvalidArgument);

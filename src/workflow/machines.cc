@@ -16,8 +16,10 @@ std::string lock_path(const store::Layout& layout, const store::VmRecord& record
   return layout.vm_run_dir(record.id) + "/lock";
 }
 
-// Both directories and the record, in the order in which a kill in between leaves something that is found again.
-Result<> remove_all(const store::Layout& layout, store::Catalog& catalog, const store::VmRecord& record) {
+// Both directories and the record, in the order in which a kill in between leaves something that is
+// found again.
+Result<> remove_all(const store::Layout& layout, store::Catalog& catalog,
+                    const store::VmRecord& record) {
   MVM_TRY(sys::remove_tree(layout.vm_dir(record.id)));
   auto gone = catalog.remove_vm(record.id);
   if (!gone && gone.error().code() != Errc::kNotFound) return gone.error();
@@ -25,17 +27,21 @@ Result<> remove_all(const store::Layout& layout, store::Catalog& catalog, const 
 }
 
 // Takes the lock of a machine that nobody runs, so that nobody starts to while it is being removed.
-Result<> remove_locked(const store::Layout& layout, store::Catalog& catalog, const store::VmRecord& record) {
+Result<> remove_locked(const store::Layout& layout, store::Catalog& catalog,
+                       const store::VmRecord& record) {
   const std::string path = lock_path(layout, record);
   auto lock = sys::FileLock::try_acquire(path);
-  if (lock && !*lock) return Error(Errc::kBusy, "machine '" + record.name + "' is running").with_hint("mvmctl stop " + record.name);
+  if (lock && !*lock)
+    return Error(Errc::kBusy, "machine '" + record.name + "' is running")
+        .with_hint("mvmctl stop " + record.name);
   // Without a run directory (the host was rebooted) there is nothing that could hold it.
   if (!lock && lock.error().code() != Errc::kNotFound) return lock.error();
   return remove_all(layout, catalog, record);
 }
 
 std::string state_name(const Machine& machine) {
-  const bool over = machine.status.phase == wire::VmPhase::kStopped || machine.status.phase == wire::VmPhase::kFailed;
+  const bool over = machine.status.phase == wire::VmPhase::kStopped ||
+                    machine.status.phase == wire::VmPhase::kFailed;
   if (machine.alive || over) return std::string(supervisor::phase_name(machine.status.phase));
   return "crashed";
 }
@@ -46,11 +52,13 @@ Result<Machine> observe(const store::Layout& layout, store::VmRecord record) {
   Machine out;
   out.alive = MVM_TRY(sys::FileLock::is_held(lock_path(layout, record)));
   // A status file that is missing or broken leaves the phase "starting".
-  if (auto status = supervisor::read_status(layout.vm_dir(record.id))) out.status = std::move(*status);
+  if (auto status = supervisor::read_status(layout.vm_dir(record.id)))
+    out.status = std::move(*status);
   out.record = std::move(record);
   out.state = state_name(out);
   if (out.state == "crashed") {
-    out.status.message = "its supervisor ended without a word: it was killed, or the host went down";
+    out.status.message =
+        "its supervisor ended without a word: it was killed, or the host went down";
     out.status.hint = "mvmctl rm " + out.record.name;
   }
   return out;
@@ -58,8 +66,9 @@ Result<Machine> observe(const store::Layout& layout, store::VmRecord record) {
 
 namespace {
 
-// Directories of machines that no record names: a command was killed while it made or removed one. Whoever makes a
-// machine holds the images lock until the record is there, so alone with that lock nothing is taken from anybody.
+// Directories of machines that no record names: a command was killed while it made or removed one.
+// Whoever makes a machine holds the images lock until the record is there, so alone with that lock
+// nothing is taken from anybody.
 void sweep_orphans(const store::Layout& layout, const std::vector<store::VmRecord>& records) {
   std::set<std::string, std::less<>> known;
   for (const store::VmRecord& record : records) known.insert(record.id);
@@ -107,7 +116,8 @@ Result<std::vector<Machine>> list_machines(const store::Layout& layout) {
   if (dead.empty()) return out;
   auto catalog = store::Catalog::open(layout);
   for (const Machine& machine : dead) {
-    auto removed = catalog ? remove_locked(layout, *catalog, machine.record) : Result<>(catalog.error());
+    auto removed =
+        catalog ? remove_locked(layout, *catalog, machine.record) : Result<>(catalog.error());
     if (!removed) log::debug("leaving " + machine.record.name + ": " + removed.error().text());
   }
   return out;
@@ -122,8 +132,9 @@ Result<sys::UniqueFd> connect(const store::Layout& layout, const Machine& machin
   auto fd = sys::connect_unix(layout.vm_run_dir(machine.record.id) + "/control.sock");
   if (fd) return std::move(*fd);
   if (fd.error().code() != Errc::kNotFound) return fd.error();
-  Error error(Errc::kNotFound, "machine '" + machine.record.name + "' is " + machine.state +
-                                   (machine.status.message.empty() ? "" : ": " + machine.status.message));
+  Error error(Errc::kNotFound,
+              "machine '" + machine.record.name + "' is " + machine.state +
+                  (machine.status.message.empty() ? "" : ": " + machine.status.message));
   if (!machine.status.hint.empty()) return std::move(error).with_hint(machine.status.hint);
   return std::move(error).with_hint("mvmctl ls shows which machines run");
 }

@@ -20,7 +20,8 @@ using wire::VmPhase;
 class Machines : public testing::Test {
  protected:
   sys::TempDir dir_ = sys::TempDir::create("/tmp", "mvm-machines-").value();
-  store::Layout layout_{dir_.path() + "/data", dir_.path() + "/cache", dir_.path() + "/config", dir_.path() + "/run"};
+  store::Layout layout_{dir_.path() + "/data", dir_.path() + "/cache", dir_.path() + "/config",
+                        dir_.path() + "/run"};
   std::string lock_path() const { return layout_.vm_run_dir("0123456789abcdef") + "/lock"; }
 
   store::VmRecord record(bool removed_when_done = false) {
@@ -119,7 +120,9 @@ TEST_F(Machines, TellTheirStateToWhoWantsToConnect) {
 
 class ConfigTest : public Machines {};
 
-TEST_F(ConfigTest, IsEmptyWithoutAFile) { EXPECT_EQ(Config::load(layout_).value().get("memory"), std::nullopt); }
+TEST_F(ConfigTest, IsEmptyWithoutAFile) {
+  EXPECT_EQ(Config::load(layout_).value().get("memory"), std::nullopt);
+}
 
 TEST_F(ConfigTest, ComesBackAsItWasSaved) {
   Config config;
@@ -153,27 +156,33 @@ TEST_F(ConfigTest, NamesTheLineOfAnUnknownKeyAndTheKeysThereAre) {
 
 TEST_F(ConfigTest, RefusesValuesThatAreNone) {
   Config config;
-  for (const auto& [key, value] : {std::pair("memory", "lots"), std::pair("cpus", "two"), std::pair("cpus", "-1"),
-                                   std::pair("network", "bridge"), std::pair("isolation", "none"), std::pair("disk", "1X")})
+  for (const auto& [key, value] :
+       {std::pair("memory", "lots"), std::pair("cpus", "two"), std::pair("cpus", "-1"),
+        std::pair("network", "bridge"), std::pair("isolation", "none"), std::pair("disk", "1X")})
     EXPECT_EQ(config.set(key, value).error().code(), Errc::kInvalidArgument) << key << "=" << value;
   EXPECT_FALSE(Config::parse("memory = [1]", "c").has_value());
   EXPECT_FALSE(Config::parse("memory = true", "c").has_value());
 }
 
-TEST_F(ConfigTest, TakesANumberForAText) { EXPECT_EQ(Config::parse("cpus = 2", "c").value().get("cpus"), "2"); }
+TEST_F(ConfigTest, TakesANumberForAText) {
+  EXPECT_EQ(Config::parse("cpus = 2", "c").value().get("cpus"), "2");
+}
 
 class Scratch : public Machines {
  protected:
-  ScratchRequest request() { return {dir_.path() + "/scratch.img", layout_.scratch_template_dir(), mebibytes(128), true}; }
+  ScratchRequest request() {
+    return {dir_.path() + "/scratch.img", layout_.scratch_template_dir(), mebibytes(128), true};
+  }
 };
 
 TEST_F(Scratch, IsASparseExt4FileOfTheAskedSize) {
   ASSERT_TRUE(make_scratch(request()));
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(::stat(request().path.c_str(), &st), 0);
   EXPECT_EQ(st.st_size, 128 << 20);
   EXPECT_LT(st.st_blocks * 512, 16 << 20);
-  const std::string start = sys::read_file(request().path, mebibytes(256)).value().substr(1024 + 56, 2);
+  const std::string start =
+      sys::read_file(request().path, mebibytes(256)).value().substr(1024 + 56, 2);
   EXPECT_EQ(start, "\x53\xef");
 }
 

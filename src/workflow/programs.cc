@@ -12,7 +12,8 @@ Result<Programs> find_programs() {
   Programs out{dir + "/mvm-supervisor", dir + "/mvm-agent"};
   for (const std::string& program : {out.supervisor, out.agent}) {
     if (::access(program.c_str(), R_OK) != 0)
-      return Error(Errc::kNotFound, program + " is missing").with_hint("install mvm again: its parts belong together");
+      return Error(Errc::kNotFound, program + " is missing")
+          .with_hint("install mvm again: its parts belong together");
   }
   return out;
 }

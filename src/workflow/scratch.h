@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scratch disks: sparse ext4 files that take a machine's writes, copied from an empty formatted template.
+// Scratch disks: sparse ext4 files that take a machine's writes, copied from an empty formatted
+// template.
 #pragma once
 
 #include <string>

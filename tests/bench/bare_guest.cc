@@ -18,7 +18,8 @@ namespace mvm::bench {
 using wire::Frame;
 using wire::FrameType;
 
-// Made by a real `up`, so that it cannot differ from what mvmctl boots; that machine is removed again.
+// Made by a real `up`, so that it cannot differ from what mvmctl boots; that machine is removed
+// again.
 spec::VmSpec bare_spec(const std::string& home) {
   ::setenv("MVM_HOME", home.c_str(), 1);
   const store::Layout layout = must(store::Layout::from_environment());
@@ -26,7 +27,8 @@ spec::VmSpec bare_spec(const std::string& home) {
   workflow::CreateRequest request;
   request.image.source = "busybox";
   request.idle = true;
-  workflow::Created made = must(workflow::create(layout, request, {progress, [](const std::string&) {}, [](const std::string&) {}}));
+  workflow::Created made = must(workflow::create(
+      layout, request, {progress, [](const std::string&) {}, [](const std::string&) {}}));
   spec::VmSpec vm = made.vm;
   {
     sys::EventLoop loop = must(sys::EventLoop::create());
@@ -36,7 +38,8 @@ spec::VmSpec bare_spec(const std::string& home) {
     (void)client->wait_stopped(Deadline::none());
   }
   auto machine = must(workflow::find_machine(layout, vm.id));
-  if (auto removed = workflow::remove_machine(layout, machine); !removed) die(removed.error().text());
+  if (auto removed = workflow::remove_machine(layout, machine); !removed)
+    die(removed.error().text());
   vm.remove_when_done = true;
   vm.run_dir = vm.data_dir = home;
   return vm;
@@ -52,8 +55,10 @@ BareGuest::BareGuest(const spec::VmSpec& vm, const std::vector<std::string>& ext
   sys::Command command;
   command.argv = plan.argv;
   command.die_with_parent = true;
-  command.fds = {{agent.second.get(), backend::kAgentFd}, {control.second.get(), backend::kControlFd},
-                 {console.second.get(), backend::kConsoleFd}, {2, 2}};
+  command.fds = {{agent.second.get(), backend::kAgentFd},
+                 {control.second.get(), backend::kControlFd},
+                 {console.second.get(), backend::kConsoleFd},
+                 {2, 2}};
   command.fds.insert(command.fds.end(), extra_fds.begin(), extra_fds.end());
   engine_ = must(sys::spawn(command));
   agent_ = std::move(agent.first);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The floor: the same engine, kernel, initramfs and disks, driven by the least code that can speak to the agent:
-// no CLI, no supervisor, no catalogue.
+// The floor: the same engine, kernel, initramfs and disks, driven by the least code that can speak
+// to the agent: no CLI, no supervisor, no catalogue.
 #pragma once
 
 #include <memory>
@@ -14,12 +14,14 @@
 
 namespace mvm::bench {
 
-// A VmSpec as `mvmctl run` makes it, over files in `home` (which becomes MVM_HOME and is filled when empty).
+// A VmSpec as `mvmctl run` makes it, over files in `home` (which becomes MVM_HOME and is filled
+// when empty).
 spec::VmSpec bare_spec(const std::string& home);
 
 class BareGuest {
  public:
-  // Starts the engine. `extra_argv` is appended; (descriptor of ours, number in the engine) pairs are passed on.
+  // Starts the engine. `extra_argv` is appended; (descriptor of ours, number in the engine) pairs
+  // are passed on.
   explicit BareGuest(const spec::VmSpec& vm, const std::vector<std::string>& extra_argv = {},
                      const std::vector<std::pair<int, int>>& extra_fds = {});
   void wait_ready();

@@ -17,8 +17,12 @@ double Samples::median() const {
   if (sorted.empty()) return 0;
   return sorted.size() % 2 == 1 ? sorted[half] : (sorted[half - 1] + sorted[half]) / 2;
 }
-double Samples::min() const { return values.empty() ? 0 : *std::min_element(values.begin(), values.end()); }
-double Samples::max() const { return values.empty() ? 0 : *std::max_element(values.begin(), values.end()); }
+double Samples::min() const {
+  return values.empty() ? 0 : *std::min_element(values.begin(), values.end());
+}
+double Samples::max() const {
+  return values.empty() ? 0 : *std::max_element(values.begin(), values.end());
+}
 
 Samples repeat(int count, const std::function<double()>& once) {
   Samples out;
@@ -26,7 +30,8 @@ Samples repeat(int count, const std::function<double()>& once) {
   return out;
 }
 
-Pair alternate(int count, const std::function<double()>& ours, const std::function<double()>& floor) {
+Pair alternate(int count, const std::function<double()>& ours,
+               const std::function<double()>& floor) {
   Pair out;
   for (int i = 0; i < count; ++i) {
     out.floor.values.push_back(floor());
@@ -38,7 +43,8 @@ Pair alternate(int count, const std::function<double()>& ours, const std::functi
 double time_ms(const std::function<void()>& work) {
   const auto begin = std::chrono::steady_clock::now();
   work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+      .count();
 }
 
 bool Line::met() const {
@@ -67,16 +73,25 @@ nlohmann::json samples_json(const Samples& s) {
 int Report::finish() const {
   bool all_met = true;
   nlohmann::json lines = nlohmann::json::array();
-  std::printf("%s\n%-44s %10s %10s %10s %8s  %-12s %s\n", name_.c_str(), "what", "median", "min", "floor", "ratio", "bar", "met");
+  std::printf("%s\n%-44s %10s %10s %10s %8s  %-12s %s\n", name_.c_str(), "what", "median", "min",
+              "floor", "ratio", "bar", "met");
   for (const Line& line : lines_) {
     const double ratio = line.floor ? line.ours.median() / line.floor->median() : 0;
-    std::printf("%-44s %10.2f %10.2f ", (line.name + " [" + line.unit + "]").c_str(), line.ours.median(), line.ours.min());
-    if (line.floor) std::printf("%10.2f %8.2f", line.floor->median(), ratio);
-    else std::printf("%10s %8s", "-", "-");
+    std::printf("%-44s %10.2f %10.2f ", (line.name + " [" + line.unit + "]").c_str(),
+                line.ours.median(), line.ours.min());
+    if (line.floor)
+      std::printf("%10.2f %8.2f", line.floor->median(), ratio);
+    else
+      std::printf("%10s %8s", "-", "-");
     std::printf("  %-12s %s%s\n", bar_text(line).c_str(), line.met() ? "yes" : "NO",
                 line.floor_name.empty() ? "" : ("   floor: " + line.floor_name).c_str());
-    nlohmann::json object = {{"name", line.name}, {"unit", line.unit}, {"ours", samples_json(line.ours)}, {"met", line.met()}};
-    if (line.floor) object["floor"] = samples_json(*line.floor), object["floor_name"] = line.floor_name, object["ratio"] = ratio;
+    nlohmann::json object = {{"name", line.name},
+                             {"unit", line.unit},
+                             {"ours", samples_json(line.ours)},
+                             {"met", line.met()}};
+    if (line.floor)
+      object["floor"] = samples_json(*line.floor), object["floor_name"] = line.floor_name,
+      object["ratio"] = ratio;
     if (line.at_most) object["bar_at_most"] = *line.at_most;
     if (line.ratio_at_most) object["bar_ratio_at_most"] = *line.ratio_at_most;
     if (line.ratio_at_least) object["bar_ratio_at_least"] = *line.ratio_at_least;

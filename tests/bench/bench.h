@@ -24,7 +24,8 @@ struct Pair {
   Samples ours;
   Samples floor;
 };
-Pair alternate(int count, const std::function<double()>& ours, const std::function<double()>& floor);
+Pair alternate(int count, const std::function<double()>& ours,
+               const std::function<double()>& floor);
 
 // Wall-clock time of a function. Units: ms.
 double time_ms(const std::function<void()>& work);
@@ -46,8 +47,8 @@ class Report {
  public:
   explicit Report(std::string name) : name_(std::move(name)) {}
   void add(Line line) { lines_.push_back(std::move(line)); }
-  // Prints the table on stdout, writes JSON to the path in MVM_BENCH_JSON (appending one object a line).
-  // Returns the process's exit code: 0 when every bar is met.
+  // Prints the table on stdout, writes JSON to the path in MVM_BENCH_JSON (appending one object a
+  // line). Returns the process's exit code: 0 when every bar is met.
   int finish() const;
 
  private:

@@ -24,7 +24,8 @@ double one(const std::vector<std::string>& argv) {
     sys::Command command;
     command.argv = argv;
     auto out = sys::run(command);
-    if (!out || !out->status.ok()) die(argv[0] + " failed: " + (out ? out->err : out.error().text()));
+    if (!out || !out->status.ok())
+      die(argv[0] + " failed: " + (out ? out->err : out.error().text()));
   });
 }
 
@@ -35,14 +36,18 @@ void fill(const store::Layout& layout) {
     spec::VmSpec vm;
     vm.id = sys::random_hex(8);
     vm.name = "machine-" + std::to_string(i);
-    store::VmRecord record{vm.id, vm.name, "busybox", std::string(64, 'a'), "qemu", "emulated", 1, spec::to_json(vm), false};
+    store::VmRecord record{vm.id,  vm.name,    "busybox", std::string(64, 'a'),
+                           "qemu", "emulated", 1,         spec::to_json(vm),
+                           false};
     if (auto put = catalog.insert_vm(record); !put) die(put.error().text());
     if (auto made = sys::make_dirs(layout.vm_dir(vm.id)); !made) die(made.error().text());
     if (auto made = sys::make_dirs(layout.vm_run_dir(vm.id)); !made) die(made.error().text());
-    if (auto lock = sys::FileLock::acquire(layout.vm_run_dir(vm.id) + "/lock"); !lock) die(lock.error().text());
+    if (auto lock = sys::FileLock::acquire(layout.vm_run_dir(vm.id) + "/lock"); !lock)
+      die(lock.error().text());
     supervisor::Status status;
     status.phase = wire::VmPhase::kStopped;
-    if (auto put = supervisor::write_status(layout.vm_dir(vm.id), status); !put) die(put.error().text());
+    if (auto put = supervisor::write_status(layout.vm_dir(vm.id), status); !put)
+      die(put.error().text());
   }
 }
 
@@ -55,9 +60,16 @@ int main(int argc, char** argv) {
   ::setenv("MVM_HOME", home.path().c_str(), 1);
   fill(must(store::Layout::from_environment()));
   Report report("bench_cli");
-  const auto add = [&](const std::string& name, const std::vector<std::string>& command, double bar) {
-    const Pair pair = alternate(kRounds, [&] { return one(command); }, [] { return one({"/bin/true"}); });
-    report.add({.name = name, .unit = "ms", .ours = pair.ours, .floor = pair.floor, .floor_name = "/bin/true", .at_most = bar});
+  const auto add = [&](const std::string& name, const std::vector<std::string>& command,
+                       double bar) {
+    const Pair pair =
+        alternate(kRounds, [&] { return one(command); }, [] { return one({"/bin/true"}); });
+    report.add({.name = name,
+                .unit = "ms",
+                .ours = pair.ours,
+                .floor = pair.floor,
+                .floor_name = "/bin/true",
+                .at_most = bar});
   };
   add("mvmctl version", {mvmctl, "version"}, 5);
   add("mvmctl ls with 1,000 machines", {mvmctl, "ls"}, 20);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// exec on a running machine: round trip against channel + fork/exec, throughput against a raw virtio-serial port.
+// exec on a running machine: round trip against channel + fork/exec, throughput against a raw
+// virtio-serial port.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -28,37 +29,45 @@ void run_ok(const std::vector<std::string>& argv) {
   sys::Command command;
   command.argv = argv;
   auto out = sys::run(command);
-  if (!out || !out->status.ok()) die(argv[0] + " " + argv[1] + ": " + (out ? out->err : out.error().text()));
+  if (!out || !out->status.ok())
+    die(argv[0] + " " + argv[1] + ": " + (out ? out->err : out.error().text()));
 }
 
 // With stdin from and stdout to files.
-void run_with_files(const std::vector<std::string>& argv, const std::string& in, const std::string& out) {
+void run_with_files(const std::vector<std::string>& argv, const std::string& in,
+                    const std::string& out) {
   const sys::UniqueFd input = must(sys::open_file(in, O_RDONLY));
   const sys::UniqueFd output = must(sys::open_file(out, O_WRONLY | O_CREAT | O_TRUNC, 0600));
   sys::Command command;
   command.argv = argv;
   command.fds = {{input.get(), 0}, {output.get(), 1}, {2, 2}};
   sys::Child child = must(sys::spawn(command));
-  if (const auto status = must(child.wait()); !status.ok()) die(argv[1] + " ended with " + status.text());
+  if (const auto status = must(child.wait()); !status.ok())
+    die(argv[1] + " ended with " + status.text());
 }
 
 double megabytes_per_second(double ms) { return static_cast<double>(kVolume) / 1e6 / (ms / 1e3); }
 
-// dd in the guest moves the volume over a port of its own that nothing but this program reads and writes.
+// dd in the guest moves the volume over a port of its own that nothing but this program reads and
+// writes.
 struct RawPort {
   sys::SocketPair pair = must(sys::make_socket_pair());
   std::vector<std::string> argv() const {
-    return {"-chardev", "socket,id=raw,fd=" + std::to_string(kRawFd), "-device", "virtserialport,chardev=raw,name=mvm.raw"};
+    return {"-chardev", "socket,id=raw,fd=" + std::to_string(kRawFd), "-device",
+            "virtserialport,chardev=raw,name=mvm.raw"};
   }
   double out_of_guest(BareGuest& guest) {
-    guest.start({"dd", "if=/dev/zero", "of=/dev/vport0p2", "bs=65536", "count=" + std::to_string(kVolume / 65536)});
+    guest.start({"dd", "if=/dev/zero", "of=/dev/vport0p2", "bs=65536",
+                 "count=" + std::to_string(kVolume / 65536)});
     return time_ms([&] {
       static std::array<std::byte, 1 << 18> chunk;
-      for (std::size_t done = 0; done < kVolume;) done += must(sys::read_some(pair.first.get(), chunk));
+      for (std::size_t done = 0; done < kVolume;)
+        done += must(sys::read_some(pair.first.get(), chunk));
       guest.finish();
     });
   }
-  // A cat in the guest takes everything; when the last byte is written, all but a socket's buffer has been taken.
+  // A cat in the guest takes everything; when the last byte is written, all but a socket's buffer
+  // has been taken.
   double into_guest() {
     static std::array<std::byte, 1 << 16> chunk;
     return time_ms([&] {
@@ -86,8 +95,11 @@ int main(int argc, char** argv) {
     pings = repeat(kExecs, [&] { return time_ms([&] { guest.ping(); }); });
     forks = repeat(5, [&] {
       return time_ms([&] {
-        guest.exec({"sh", "-c", "i=0; while [ $i -lt " + std::to_string(kForks) + " ]; do /bin/true; i=$((i+1)); done"});
-      }) / kForks;
+               guest.exec({"sh", "-c",
+                           "i=0; while [ $i -lt " + std::to_string(kForks) +
+                               " ]; do /bin/true; i=$((i+1)); done"});
+             }) /
+             kForks;
     });
     raw_out = repeat(3, [&] { return megabytes_per_second(raw.out_of_guest(guest)); });
     guest.start({"sh", "-c", "cat /dev/vport0p2 > /dev/null"});
@@ -98,7 +110,8 @@ int main(int argc, char** argv) {
   run_ok({mvmctl, "up", "-q", "--name", "bench", "--memory", "1G"});
   sys::ScopeGuard remove([&] { run_ok({mvmctl, "rm", "-f", "bench"}); });
   run_ok({mvmctl, "exec", "bench", "--", "true"});
-  const Samples execs = repeat(kExecs, [&] { return time_ms([&] { run_ok({mvmctl, "exec", "bench", "--", "true"}); }); });
+  const Samples execs = repeat(
+      kExecs, [&] { return time_ms([&] { run_ok({mvmctl, "exec", "bench", "--", "true"}); }); });
   const std::string file = home.path() + "/volume";
   {
     const sys::UniqueFd fd = must(sys::open_file(file, O_RDWR | O_CREAT, 0600));
@@ -108,10 +121,19 @@ int main(int argc, char** argv) {
       if (auto put = sys::write_full(fd.get(), block); !put) die(put.error().text());
     }
   }
-  const auto speed = [&](const std::function<void()>& work) { return repeat(3, [&] { return megabytes_per_second(time_ms(work)); }); };
+  const auto speed = [&](const std::function<void()>& work) {
+    return repeat(3, [&] { return megabytes_per_second(time_ms(work)); });
+  };
   const std::string blocks = std::to_string(kVolume / 65536);
-  const Samples exec_out = speed([&] { run_with_files({mvmctl, "exec", "bench", "--", "dd", "if=/dev/zero", "bs=65536", "count=" + blocks}, "/dev/null", "/dev/null"); });
-  const Samples exec_in = speed([&] { run_with_files({mvmctl, "exec", "-i", "bench", "--", "dd", "of=/dev/null", "bs=65536"}, file, "/dev/null"); });
+  const Samples exec_out = speed([&] {
+    run_with_files(
+        {mvmctl, "exec", "bench", "--", "dd", "if=/dev/zero", "bs=65536", "count=" + blocks},
+        "/dev/null", "/dev/null");
+  });
+  const Samples exec_in = speed([&] {
+    run_with_files({mvmctl, "exec", "-i", "bench", "--", "dd", "of=/dev/null", "bs=65536"}, file,
+                   "/dev/null");
+  });
   const Samples cp_in = speed([&] { run_ok({mvmctl, "cp", file, "bench:/tmp/volume"}); });
   const Samples cp_out = speed([&] { run_ok({mvmctl, "cp", "bench:/tmp/volume", file}); });
 
@@ -120,10 +142,35 @@ int main(int argc, char** argv) {
   Report report("bench_exec");
   report.add({.name = "round trip of the channel", .unit = "ms", .ours = pings});
   report.add({.name = "fork and exec in the guest", .unit = "ms", .ours = forks});
-  report.add({.name = "mvmctl exec -- true", .unit = "ms", .ours = execs, .floor = floor, .floor_name = "channel + fork/exec", .ratio_at_most = 2.0});
-  report.add({.name = "exec stdout", .unit = "MB/s", .ours = exec_out, .floor = raw_out, .floor_name = "raw port out of the guest", .ratio_at_least = 0.6});
-  report.add({.name = "exec stdin", .unit = "MB/s", .ours = exec_in, .floor = raw_in, .floor_name = "raw port into the guest", .ratio_at_least = 0.6});
-  report.add({.name = "cp into the guest", .unit = "MB/s", .ours = cp_in, .floor = raw_in, .floor_name = "raw port into the guest", .ratio_at_least = 0.6});
-  report.add({.name = "cp out of the guest", .unit = "MB/s", .ours = cp_out, .floor = raw_out, .floor_name = "raw port out of the guest", .ratio_at_least = 0.6});
+  report.add({.name = "mvmctl exec -- true",
+              .unit = "ms",
+              .ours = execs,
+              .floor = floor,
+              .floor_name = "channel + fork/exec",
+              .ratio_at_most = 2.0});
+  report.add({.name = "exec stdout",
+              .unit = "MB/s",
+              .ours = exec_out,
+              .floor = raw_out,
+              .floor_name = "raw port out of the guest",
+              .ratio_at_least = 0.6});
+  report.add({.name = "exec stdin",
+              .unit = "MB/s",
+              .ours = exec_in,
+              .floor = raw_in,
+              .floor_name = "raw port into the guest",
+              .ratio_at_least = 0.6});
+  report.add({.name = "cp into the guest",
+              .unit = "MB/s",
+              .ours = cp_in,
+              .floor = raw_in,
+              .floor_name = "raw port into the guest",
+              .ratio_at_least = 0.6});
+  report.add({.name = "cp out of the guest",
+              .unit = "MB/s",
+              .ours = cp_out,
+              .floor = raw_out,
+              .floor_name = "raw port out of the guest",
+              .ratio_at_least = 0.6});
   return report.finish();
 }

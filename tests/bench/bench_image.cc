@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Debian tree to an image, against tar and mkfs.erofs doing the same by hand; and what finding a cached image costs.
+// A Debian tree to an image, against tar and mkfs.erofs doing the same by hand; and what finding a
+// cached image costs.
 #include <unistd.h>
 
 #include "bench.h"
@@ -23,7 +24,8 @@ void run_ok(const std::vector<std::string>& argv) {
   if (!out || !out->status.ok()) die(argv[0] + ": " + (out ? out->err : out.error().text()));
 }
 
-// The tree is unpacked and packed where mvm does it too, on one file system, and thrown away outside the time.
+// The tree is unpacked and packed where mvm does it too, on one file system, and thrown away
+// outside the time.
 double by_hand(const std::string& tar, const std::string& dir) {
   run_ok({"rm", "-rf", dir});
   run_ok({"mkdir", "-p", dir + "/tree"});
@@ -48,10 +50,16 @@ int main(int argc, char** argv) {
   ::setenv("MVM_HOME", home.path().c_str(), 1);
   std::string tar = argc == 3 ? argv[2] : home.path() + "/debian.tar";
   if (argc == 2) run_ok({"mmdebstrap", "--quiet", "--variant=minbase", "bookworm", tar});
-  const Pair pair = alternate(kRounds, [&] { return by_mvm(argv[1], tar); }, [&] { return by_hand(tar, home.path() + "/hand"); });
+  const Pair pair = alternate(
+      kRounds, [&] { return by_mvm(argv[1], tar); },
+      [&] { return by_hand(tar, home.path() + "/hand"); });
   Report report("bench_image");
-  report.add({.name = "Debian tar to image, digest and catalogue", .unit = "ms", .ours = pair.ours, .floor = pair.floor,
-              .floor_name = "tar -x; mkfs.erofs", .ratio_at_most = 1.3});
+  report.add({.name = "Debian tar to image, digest and catalogue",
+              .unit = "ms",
+              .ours = pair.ours,
+              .floor = pair.floor,
+              .floor_name = "tar -x; mkfs.erofs",
+              .ratio_at_most = 1.3});
   const store::Layout layout = must(store::Layout::from_environment());
   const Samples cached = repeat(50, [&] {
     return time_ms([&] {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cold `mvmctl run -- true`, from the start of the CLI to its exit, against the same boot of a bare engine.
+// Cold `mvmctl run -- true`, from the start of the CLI to its exit, against the same boot of a bare
+// engine.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -21,14 +22,16 @@ double one_run(const std::string& mvmctl) {
     sys::Command command;
     command.argv = {mvmctl, "run", "-q", "--", "true"};
     auto out = sys::run(command);
-    if (!out || !out->status.ok()) die("mvmctl run failed: " + (out ? out->err : out.error().text()));
+    if (!out || !out->status.ok())
+      die("mvmctl run failed: " + (out ? out->err : out.error().text()));
   });
 }
 
 double one_bare(const spec::VmSpec& vm, const std::string& templates) {
   // The disk is made beforehand: it is mvm's work, not the engine's.
   ::unlink(vm.scratch_path.c_str());
-  if (auto made = workflow::make_scratch({vm.scratch_path, templates, gibibytes(8), false}); !made) die(made.error().text());
+  if (auto made = workflow::make_scratch({vm.scratch_path, templates, gibibytes(8), false}); !made)
+    die(made.error().text());
   return time_ms([&] {
     BareGuest guest(vm);
     guest.wait_ready();
@@ -46,14 +49,20 @@ int main(int argc, char** argv) {
   vm.scratch_path = home.path() + "/bare.img";
   const std::string mvmctl = argv[1];
   one_run(mvmctl);
-  const Pair pair = alternate(kRounds, [&] { return one_run(mvmctl); },
-                              [&] { return one_bare(vm, home.path() + "/cache/scratch"); });
+  const Pair pair = alternate(
+      kRounds, [&] { return one_run(mvmctl); },
+      [&] { return one_bare(vm, home.path() + "/cache/scratch"); });
   Report report("bench_run");
-  report.add({.name = "cold mvmctl run -- true", .unit = "ms", .ours = pair.ours, .floor = pair.floor,
-              .floor_name = "bare QEMU, same kernel, initramfs and disks, until true has ended", .ratio_at_most = 1.20});
+  report.add({.name = "cold mvmctl run -- true",
+              .unit = "ms",
+              .ours = pair.ours,
+              .floor = pair.floor,
+              .floor_name = "bare QEMU, same kernel, initramfs and disks, until true has ended",
+              .ratio_at_most = 1.20});
   // Differences of neighbours: what the machine does to both falls out.
   Samples own;
-  for (std::size_t i = 0; i < pair.ours.values.size(); ++i) own.values.push_back(pair.ours.values[i] - pair.floor.values[i]);
+  for (std::size_t i = 0; i < pair.ours.values.size(); ++i)
+    own.values.push_back(pair.ours.values[i] - pair.floor.values[i]);
   report.add({.name = "mvm's own time on the host", .unit = "ms", .ours = own, .at_most = 40});
   return report.finish();
 }

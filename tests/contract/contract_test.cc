@@ -23,7 +23,8 @@ using backend::MachineEnd;
 class Booted {
  public:
   Booted(sys::EventLoop& loop, const backend::Backend& backend, const spec::VmSpec& vm)
-      : streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel, std::span<const std::byte> payload) {
+      : streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel,
+                        std::span<const std::byte> payload) {
           link_->send({stream, type, channel, payload});
         }) {
     const backend::LaunchPlan plan = backend.plan(vm).value();
@@ -32,9 +33,10 @@ class Booted {
     console_ = machine_->take_console();
     link_ = std::make_unique<supervisor::GuestLink>(
         loop, machine_->take_agent(),
-        supervisor::GuestLink::Handlers{[this](const wire::Ready&) { ++ready; },
-                                        [this](Error error) { faults += error.text() + "; "; }, [this] { ++halted; },
-                                        [this](const wire::Frame& frame) { return streams_.handle(frame); }});
+        supervisor::GuestLink::Handlers{
+            [this](const wire::Ready&) { ++ready; },
+            [this](Error error) { faults += error.text() + "; "; }, [this] { ++halted; },
+            [this](const wire::Frame& frame) { return streams_.handle(frame); }});
     EXPECT_TRUE(link_->start(supervisor::configure_for(vm, plan)));
     EXPECT_TRUE(machine_->watch(loop, [this](const MachineEnd& end) {
       ++ends;
@@ -174,7 +176,8 @@ TEST_F(Contract, ReportsAPoweroffFromInside) {
   machine->exec({"sh", "-c", "echo o > /proc/sysrq-trigger; sleep 1000"});
   ASSERT_TRUE(until([&] { return machine->ends > 0; }));
   EXPECT_EQ(machine->ends, 1);
-  EXPECT_THAT(machine->last_end->reason, testing::AnyOf(EndReason::kGuestPoweroff, EndReason::kGuestReset));
+  EXPECT_THAT(machine->last_end->reason,
+              testing::AnyOf(EndReason::kGuestPoweroff, EndReason::kGuestReset));
 }
 #endif
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU with Debian's kernel and the busybox image, all prepared by the library code in a cache of the build.
+// QEMU with Debian's kernel and the busybox image, all prepared by the library code in a cache of
+// the build.
 #include <cstdlib>
 
 #include "engine.h"
@@ -39,12 +40,14 @@ Result<spec::VmSpec> bootable() {
   const kernel::Kernel kernel =
       MVM_TRY_CTX(kernel::obtain(places.kernel_cache_dir(), spec::Arch::kX86_64), "kernel");
   vm.kernel_path = kernel.vmlinux_path;
-  vm.initramfs_path = MVM_TRY_CTX(kernel::initramfs_for(kernel, MVM_AGENT, places.initramfs_cache_dir()), "initramfs");
+  vm.initramfs_path = MVM_TRY_CTX(
+      kernel::initramfs_for(kernel, MVM_AGENT, places.initramfs_cache_dir()), "initramfs");
   store::Catalog catalog = MVM_TRY(store::Catalog::open(places));
   image::NoProgress quiet;
   image::PullRequest request;
   request.source = "busybox";
-  vm.image_path = places.blob_path(MVM_TRY_CTX(image::resolve(request, places, catalog, quiet), "image").digest);
+  vm.image_path = places.blob_path(
+      MVM_TRY_CTX(image::resolve(request, places, catalog, quiet), "image").digest);
   vm.tsc_khz = platform::tsc_khz_cached(places.cache_dir);
   return vm;
 }

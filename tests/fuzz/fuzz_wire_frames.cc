@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bytes of a peer: cut into frames, in reads of uneven size, and every payload given to every decoder that its type
-// may meet, and to those it may not.
+// Bytes of a peer: cut into frames, in reads of uneven size, and every payload given to every
+// decoder that its type may meet, and to those it may not.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Stands in for libFuzzer where there is none: gives every file of the named directories to the target once.
-// An input that aborts or crashes ends the program; its name has been printed last.
+// Stands in for libFuzzer where there is none: gives every file of the named directories to the
+// target once. An input that aborts or crashes ends the program; its name has been printed last.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>

@@ -22,7 +22,8 @@ constexpr std::uint64_t kSupervisorLimitKib = 4096;
 
 // The sum of the Private_* lines. Source: proc(5), smaps_rollup. Units: KiB.
 std::uint64_t private_memory_kib(std::int64_t pid) {
-  std::istringstream lines(sys::read_file("/proc/" + std::to_string(pid) + "/smaps_rollup").value());
+  std::istringstream lines(
+      sys::read_file("/proc/" + std::to_string(pid) + "/smaps_rollup").value());
   std::uint64_t total = 0;
   for (std::string line; std::getline(lines, line);) {
     if (line.starts_with("Private_")) total += std::stoull(line.substr(line.find(':') + 1));
@@ -31,7 +32,7 @@ std::uint64_t private_memory_kib(std::int64_t pid) {
 }
 
 TEST(Size, OfTheAgentIsAtMostOneAndAHalfMebibytes) {
-  struct stat st {};
+  struct stat st{};
   ASSERT_EQ(::stat(MVM_AGENT, &st), 0);
   RecordProperty("bytes", std::to_string(st.st_size));
   EXPECT_LE(static_cast<std::uint64_t>(st.st_size), kAgentLimit);
@@ -47,7 +48,8 @@ TEST(Size, OfASupervisorsPrivateMemoryIsAtMostFourMebibytes) {
   const sys::FileLock lock = sys::FileLock::acquire(dir.path() + "/lock").value();
   sys::EventLoop loop = sys::EventLoop::create().value();
   const auto client =
-      agent_client::Client::attach(loop, supervisor::launch(MVM_SUPERVISOR, vm, lock).value()).value();
+      agent_client::Client::attach(loop, supervisor::launch(MVM_SUPERVISOR, vm, lock).value())
+          .value();
   ASSERT_TRUE(client->wait_ready(Deadline::after(Millis(20'000), "the machine being ready")));
   wire::Open open;
   open.exec.argv = {"head", "-c", "20000000", "/dev/zero"};

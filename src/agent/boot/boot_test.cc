@@ -13,14 +13,19 @@ namespace mvm::agent {
 namespace {
 
 TEST(Cmdline, TakesOnlyItsOwnWords) {
-  const BootOptions options = parse_cmdline("console=ttyS0 quiet mvm.scratch=1 panic=-1 mvm.traceX=1\n");
+  const BootOptions options =
+      parse_cmdline("console=ttyS0 quiet mvm.scratch=1 panic=-1 mvm.traceX=1\n");
   EXPECT_TRUE(options.scratch);
   EXPECT_FALSE(options.trace);
 }
 
-TEST(Cmdline, LastOfEqualWordsCounts) { EXPECT_FALSE(parse_cmdline("mvm.scratch=1 mvm.scratch=0").scratch); }
+TEST(Cmdline, LastOfEqualWordsCounts) {
+  EXPECT_FALSE(parse_cmdline("mvm.scratch=1 mvm.scratch=0").scratch);
+}
 
-TEST(Cmdline, WordWithoutValueIsNothing) { EXPECT_FALSE(parse_cmdline("mvm.scratch mvm.trace=").scratch); }
+TEST(Cmdline, WordWithoutValueIsNothing) {
+  EXPECT_FALSE(parse_cmdline("mvm.scratch mvm.trace=").scratch);
+}
 
 TEST(Modules, OrderListsGroupAndFile) {
   const auto order = parse_module_order("boot virtio.ko\n\nnet virtio_net.ko\n").value();
@@ -35,7 +40,8 @@ TEST(Modules, LineWithoutGroupIsNamed) {
 }
 
 TEST(Hosts, MissingFileGetsLocalhostAndTheName) {
-  EXPECT_EQ(hosts_text("", "web"), "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 web\n");
+  EXPECT_EQ(hosts_text("", "web"),
+            "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 web\n");
 }
 
 TEST(Hosts, ImagesOwnFileIsKeptAndCompleted) {
@@ -45,7 +51,8 @@ TEST(Hosts, ImagesOwnFileIsKeptAndCompleted) {
 }
 
 TEST(ResolvConf, ListsServersAndDropsWhatIsNoAddress) {
-  EXPECT_EQ(resolv_conf_text({"10.0.2.3", "x\noptions evil", "fec0::3"}), "nameserver 10.0.2.3\nnameserver fec0::3\n");
+  EXPECT_EQ(resolv_conf_text({"10.0.2.3", "x\noptions evil", "fec0::3"}),
+            "nameserver 10.0.2.3\nnameserver fec0::3\n");
 }
 
 TEST(Disks, AreFoundBySerialWhateverTheirOrder) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the host tells the agent on the kernel command line: only what is needed before the channel is open.
+// What the host tells the agent on the kernel command line: only what is needed before the channel
+// is open.
 #pragma once
 
 #include <string_view>

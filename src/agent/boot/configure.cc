@@ -16,7 +16,8 @@
 namespace mvm::agent {
 namespace {
 
-// Our versions of files in /etc live in memory and are mounted over the image's, so that they are nobody's change.
+// Our versions of files in /etc live in memory and are mounted over the image's, so that they are
+// nobody's change.
 constexpr const char* kFiles = "/run/mvm";
 constexpr Bytes kMaxHosts = kibibytes(256);
 
@@ -49,8 +50,10 @@ void make_target(const std::string& path) {
   std::string real = n > 0 ? std::string(target, static_cast<std::size_t>(n)) : path;
   if (!real.starts_with('/')) real = "/etc/" + real;
   const std::size_t slash = real.find_last_of('/');
-  if (slash > 0) [[maybe_unused]] const auto ignored = sys::make_dirs(real.substr(0, slash), 0755);
-  sys::UniqueFd made(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644));
+  if (slash > 0) [[maybe_unused]]
+    const auto ignored = sys::make_dirs(real.substr(0, slash), 0755);
+  sys::UniqueFd made(
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644));
 }
 
 // Puts our text in the place of /etc/NAME. What fails is told and does not stop the guest.
@@ -61,7 +64,8 @@ void cover(const std::string& name, const std::string& text) {
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) make_target(path);
   auto done = sys::write_file(ours, text, 0644);
-  if (done && ::mount(ours.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0) done = Error::from_errno("write " + path);
+  if (done && ::mount(ours.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0)
+    done = Error::from_errno("write " + path);
   if (!done) say(done.error().text());
 }
 
@@ -72,9 +76,11 @@ bool lacks(const char* path) {
 
 Result<> set_names(const std::string& hostname) {
   if (hostname.empty()) return {};
-  if (::sethostname(hostname.data(), hostname.size()) != 0) return Error::from_errno("set host name " + hostname);
+  if (::sethostname(hostname.data(), hostname.size()) != 0)
+    return Error::from_errno("set host name " + hostname);
   if (lacks("/etc/hostname")) cover("hostname", hostname + "\n");
-  const std::string existing = lacks("/etc/hosts") ? "" : sys::read_file("/etc/hosts", kMaxHosts).value_or(std::string());
+  const std::string existing =
+      lacks("/etc/hosts") ? "" : sys::read_file("/etc/hosts", kMaxHosts).value_or(std::string());
   const std::string hosts = hosts_text(existing, hostname);
   if (hosts != existing) cover("hosts", hosts);
   return {};
@@ -84,7 +90,8 @@ Result<sys::UniqueFd> limit_pids(std::uint32_t limit) {
   constexpr const char* kRoot = "/sys/fs/cgroup";
   const std::string workload = std::string(kRoot) + "/workload";
   MVM_TRY(sys::write_file(std::string(kRoot) + "/cgroup.subtree_control", "+pids"));
-  if (::mkdir(workload.c_str(), 0755) != 0 && errno != EEXIST) return Error::from_errno("make cgroup " + workload);
+  if (::mkdir(workload.c_str(), 0755) != 0 && errno != EEXIST)
+    return Error::from_errno("make cgroup " + workload);
   MVM_TRY(sys::write_file(workload + "/pids.max", std::to_string(limit)));
   return sys::open_file(workload, O_RDONLY | O_DIRECTORY);
 }
@@ -92,7 +99,9 @@ Result<sys::UniqueFd> limit_pids(std::uint32_t limit) {
 }  // namespace
 
 std::string hosts_text(std::string_view existing, const std::string& hostname) {
-  std::string out = existing.empty() ? "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n" : std::string(existing);
+  std::string out = existing.empty()
+                        ? "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+                        : std::string(existing);
   if (out.back() != '\n') out += '\n';
   std::string word;
   for (const char c : out) {
@@ -109,12 +118,14 @@ std::string hosts_text(std::string_view existing, const std::string& hostname) {
 std::string resolv_conf_text(const std::vector<std::string>& dns) {
   std::string out;
   for (const std::string& server : dns) {
-    if (server.find_first_not_of("0123456789abcdefABCDEF.:") == std::string::npos) out += "nameserver " + server + "\n";
+    if (server.find_first_not_of("0123456789abcdefABCDEF.:") == std::string::npos)
+      out += "nameserver " + server + "\n";
   }
   return out;
 }
 
-Result<Configured> apply_configure(const wire::Configure& configure, const std::function<Result<>()>& load_network_modules) {
+Result<Configured> apply_configure(const wire::Configure& configure,
+                                   const std::function<Result<>()>& load_network_modules) {
   Configured out;
   MVM_TRY(set_clock(configure.wall_clock_ns));
   MVM_TRY(add_entropy(configure.entropy));
@@ -122,9 +133,11 @@ Result<Configured> apply_configure(const wire::Configure& configure, const std::
   if (configure.network) {
     MVM_TRY(load_network_modules());
     MVM_TRY(configure_ethernet(*configure.network));
-    if (!configure.network->dns.empty()) cover("resolv.conf", resolv_conf_text(configure.network->dns));
+    if (!configure.network->dns.empty())
+      cover("resolv.conf", resolv_conf_text(configure.network->dns));
   }
-  if (configure.pids_limit > 0) out.workload_cgroup = MVM_TRY_CTX(limit_pids(configure.pids_limit), "limiting processes");
+  if (configure.pids_limit > 0)
+    out.workload_cgroup = MVM_TRY_CTX(limit_pids(configure.pids_limit), "limiting processes");
   return out;
 }
 

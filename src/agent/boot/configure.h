@@ -17,7 +17,8 @@ struct Configured {
 };
 
 // `load_network_modules` is called only when there is a network.
-Result<Configured> apply_configure(const wire::Configure& configure, const std::function<Result<>()>& load_network_modules);
+Result<Configured> apply_configure(const wire::Configure& configure,
+                                   const std::function<Result<>()>& load_network_modules);
 
 // Content of the three files, pure. `existing` is the image's own /etc/hosts.
 std::string hosts_text(std::string_view existing, const std::string& hostname);

@@ -12,7 +12,7 @@
 namespace mvm::agent {
 namespace {
 
-constexpr long kWarning = 4;      // kernel log levels: 4 and below are complaints
+constexpr long kWarning = 4;  // kernel log levels: 4 and below are complaints
 constexpr long kLevelMask = 7;
 
 void replace(int fd, const char* path, int flags) {
@@ -46,7 +46,9 @@ std::string last_kernel_complaint() {
     if (n <= 0) return last;
     const std::string_view text(record.data(), static_cast<std::size_t>(n));
     const std::size_t begin = text.find(';');
-    if (begin == std::string_view::npos || (std::strtol(record.data(), nullptr, 10) & kLevelMask) > kWarning) continue;
+    if (begin == std::string_view::npos ||
+        (std::strtol(record.data(), nullptr, 10) & kLevelMask) > kWarning)
+      continue;
     last = text.substr(begin + 1, text.find('\n', begin) - begin - 1);
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest's console: for what goes wrong before or beside the agent channel, and for the boot ladder on request.
+// The guest's console: for what goes wrong before or beside the agent channel, and for the boot
+// ladder on request.
 #pragma once
 
 #include <string>
@@ -7,7 +8,8 @@
 
 namespace mvm::agent {
 
-// Makes the console the process's stdout and stderr and /dev/null its stdin, so that 0, 1 and 2 are taken.
+// Makes the console the process's stdout and stderr and /dev/null its stdin, so that 0, 1 and 2 are
+// taken.
 void open_console();
 // One line, "mvm-agent: …". Never fails.
 void say(std::string_view message);

@@ -33,13 +33,15 @@ constexpr std::array<Mount, 3> kEarly = {{
     {"sysfs", "/sys", kNoExec, "", true},
 }};
 
-// In the new root, in this order. devtmpfs, proc and sysfs are the same instances again: mounting costs less than moving
-// and cannot end up outside the new root through a symbolic link of the image.
+// In the new root, in this order. devtmpfs, proc and sysfs are the same instances again: mounting
+// costs less than moving and cannot end up outside the new root through a symbolic link of the
+// image.
 constexpr std::array<Mount, 10> kGuest = {{
     {"devtmpfs", "/dev", MS_NOSUID, "mode=0755", true},
     {"proc", "/proc", kNoExec, "", true},
     {"sysfs", "/sys", kNoExec, "", true},
-    {"devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5", false},
+    {"devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5",
+     false},
     {"tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777,size=50%", false},
     {"mqueue", "/dev/mqueue", kNoExec, "", false},
     {"tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755,size=20%", true},
@@ -60,13 +62,16 @@ constexpr std::array<Link, 4> kLinks = {{
     {"/proc/self/fd/2", "/dev/stderr"},
 }};
 
-// index and redirect_dir off: the upper directory then holds plain files under their own names, which `diff` reads and any
-// kernel can mount again; moving a directory of the image is a copy (EXDEV), as in every container. metacopy off for the
-// same reason. xino=auto: one device number and stable inode numbers wherever the lower inodes leave room for it.
+// index and redirect_dir off: the upper directory then holds plain files under their own names,
+// which `diff` reads and any kernel can mount again; moving a directory of the image is a copy
+// (EXDEV), as in every container. metacopy off for the same reason. xino=auto: one device number
+// and stable inode numbers wherever the lower inodes leave room for it.
 constexpr const char* kOverlayOptions =
-    "lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/work,index=off,redirect_dir=off,metacopy=off,xino=auto";
+    "lowerdir=/lower,upperdir=/scratch/upper,workdir=/scratch/"
+    "work,index=off,redirect_dir=off,metacopy=off,xino=auto";
 
-Result<> mount_at(const char* source, const char* target, const char* type, unsigned long flags, const char* options) {
+Result<> mount_at(const char* source, const char* target, const char* type, unsigned long flags,
+                  const char* options) {
   if (::mount(source, target, type, flags, options) == 0) return {};
   return Error::from_errno("mount " + std::string(type) + " on " + target);
 }
@@ -74,14 +79,18 @@ Result<> mount_at(const char* source, const char* target, const char* type, unsi
 // The system call only says EINVAL; what is wrong with a disk stands in the kernel's log.
 Error explain(Error error, const std::string& frame) {
   const std::string complaint = last_kernel_complaint();
-  if (!complaint.empty()) error = Error(error.code(), error.text() + " (kernel: " + complaint + ")");
+  if (!complaint.empty())
+    error = Error(error.code(), error.text() + " (kernel: " + complaint + ")");
   return std::move(error).with_context(frame);
 }
 
-Result<> mount_disk(const std::string& serial, const char* what, const char* target, const char* type, unsigned long flags) {
-  const std::string disk = MVM_TRY_CTX(find_disk("/sys/block", serial), std::string("mounting ") + what);
+Result<> mount_disk(const std::string& serial, const char* what, const char* target,
+                    const char* type, unsigned long flags) {
+  const std::string disk =
+      MVM_TRY_CTX(find_disk("/sys/block", serial), std::string("mounting ") + what);
   auto done = mount_at(disk.c_str(), target, type, flags, nullptr);
-  if (!done) return explain(done.error(), std::string("mounting ") + what + " " + disk + " as " + type);
+  if (!done)
+    return explain(done.error(), std::string("mounting ") + what + " " + disk + " as " + type);
   return {};
 }
 
@@ -102,11 +111,13 @@ Result<> check_image_size(const std::string& disk) {
   if (::ioctl(file.get(), BLKGETSIZE64, &size) != 0) return Error::from_errno("size of " + disk);
   const ssize_t got = ::pread(file.get(), &super, sizeof super, kSuperBlock);
   // What is no EROFS at all the kernel tells better.
-  if (got != static_cast<ssize_t>(sizeof super) || super.magic != kMagic || super.block_bits > 16) return {};
+  if (got != static_cast<ssize_t>(sizeof super) || super.magic != kMagic || super.block_bits > 16)
+    return {};
   const std::uint64_t needed = std::uint64_t{super.blocks} << super.block_bits;
   if (size >= needed) return {};
-  return Error(Errc::kCorrupt, "mounting image " + disk + " as erofs: it is cut off after " + std::to_string(size) + " of " +
-                                   std::to_string(needed) + " bytes");
+  return Error(Errc::kCorrupt, "mounting image " + disk + " as erofs: it is cut off after " +
+                                   std::to_string(size) + " of " + std::to_string(needed) +
+                                   " bytes");
 }
 
 Result<> mount_image() {
@@ -118,10 +129,12 @@ Result<> mount_scratch(bool disk) {
   if (disk) {
     MVM_TRY(mount_disk("mvm-scratch", "scratch disk", "/scratch", "ext4", MS_NOATIME));
   } else {
-    MVM_TRY_CTX(mount_at("scratch", "/scratch", "tmpfs", 0, "mode=0755,size=50%"), "mounting scratch memory");
+    MVM_TRY_CTX(mount_at("scratch", "/scratch", "tmpfs", 0, "mode=0755,size=50%"),
+                "mounting scratch memory");
   }
   for (const char* dir : {"/scratch/upper", "/scratch/work"}) {
-    if (::mkdir(dir, 0755) != 0 && errno != EEXIST) return Error::from_errno(std::string("make directory ") + dir);
+    if (::mkdir(dir, 0755) != 0 && errno != EEXIST)
+      return Error::from_errno(std::string("make directory ") + dir);
   }
   return {};
 }
@@ -138,14 +151,16 @@ Result<std::string> find_disk(const std::string& sys_block, const std::string& s
     if (found && found->substr(0, found->find('\n')) == serial) return "/dev/" + name;
     seen += " " + name;
   }
-  return Error(Errc::kNotFound, "there is no disk with serial " + serial + " (disks:" + (seen.empty() ? " none" : seen) + ")");
+  return Error(Errc::kNotFound, "there is no disk with serial " + serial +
+                                    " (disks:" + (seen.empty() ? " none" : seen) + ")");
 }
 
 Result<> mount_early() {
   for (const Mount& m : kEarly) {
     ::mkdir(m.target, 0755);
     auto done = mount_at(m.type, m.target, m.type, m.flags, m.options);
-    if (!done && done.error().errnum() != EBUSY) return done;  // some kernels mount devtmpfs themselves
+    if (!done && done.error().errnum() != EBUSY)
+      return done;  // some kernels mount devtmpfs themselves
   }
   return {};
 }
@@ -167,8 +182,10 @@ Result<RootMounts> mount_root(bool scratch_disk) {
 
 Result<> enter_root() {
   for (const Mount& m : kEarly) ::umount2(m.target, MNT_DETACH);
-  // MS_MOVE and chroot, not chroot alone: user namespaces are refused to a process whose root is not the namespace's.
-  if (::chdir("/newroot") != 0 || ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 || ::chroot(".") != 0 || ::chdir("/") != 0)
+  // MS_MOVE and chroot, not chroot alone: user namespaces are refused to a process whose root is
+  // not the namespace's.
+  if (::chdir("/newroot") != 0 || ::mount(".", "/", nullptr, MS_MOVE, nullptr) != 0 ||
+      ::chroot(".") != 0 || ::chdir("/") != 0)
     return Error::from_errno("switch to the image's root");
   for (const Mount& m : kGuest) {
     ::mkdir(m.target, 0755);
@@ -177,7 +194,8 @@ Result<> enter_root() {
     if (m.needed) return done;
     if (done.error().errnum() != ENODEV) say(done.error().text());  // ENODEV: not in this kernel
   }
-  for (const Link& link : kLinks) [[maybe_unused]] const int ignored = ::symlink(link.target, link.path);
+  for (const Link& link : kLinks) [[maybe_unused]]
+    const int ignored = ::symlink(link.target, link.path);
   return {};
 }
 
@@ -186,9 +204,12 @@ void close_mounts(const RootMounts& mounts) {
   if (!mounts.on_disk) return;
   ::syncfs(mounts.scratch.get());
   // The old root has no path any more; "." has.
-  if (::fchdir(mounts.scratch.get()) == 0 && ::mount(nullptr, ".", nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0) return;
+  if (::fchdir(mounts.scratch.get()) == 0 &&
+      ::mount(nullptr, ".", nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0)
+    return;
   // Somebody still has a file open for writing: a frozen file system is as clean on the disk.
-  if (::ioctl(mounts.scratch.get(), FIFREEZE, 0) != 0) say("scratch disk stays dirty; its journal is replayed next time");
+  if (::ioctl(mounts.scratch.get(), FIFREEZE, 0) != 0)
+    say("scratch disk stays dirty; its journal is replayed next time");
 }
 
 }  // namespace mvm::agent

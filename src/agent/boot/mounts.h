@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guest's file systems: the image (read-only) and the machine's writes as one overlay, and what Linux programs expect
-// around it.
+// The guest's file systems: the image (read-only) and the machine's writes as one overlay, and what
+// Linux programs expect around it.
 #pragma once
 
 #include <string>
@@ -21,14 +21,14 @@ struct RootMounts {
 // /dev, /proc and /sys of the initramfs.
 Result<> mount_early();
 
-// Mounts image and scratch and the overlay of both on /newroot. Disks are found by their virtio serials, mvm-root and
-// mvm-scratch, because their order as vda, vdb is not promised.
-// Errors: "mounting image /dev/vda as erofs: …" and the like, with the kernel's own complaint.
+// Mounts image and scratch and the overlay of both on /newroot. Disks are found by their virtio
+// serials, mvm-root and mvm-scratch, because their order as vda, vdb is not promised. Errors:
+// "mounting image /dev/vda as erofs: …" and the like, with the kernel's own complaint.
 Result<RootMounts> mount_root(bool scratch_disk);
 
-// Makes /newroot the root for good (as switch_root does), then mounts the rest of the table inside it, where the image's
-// own symbolic links lead to the right places.
-// Errors: only for what no program can do without; the rest is told on the console.
+// Makes /newroot the root for good (as switch_root does), then mounts the rest of the table inside
+// it, where the image's own symbolic links lead to the right places. Errors: only for what no
+// program can do without; the rest is told on the console.
 Result<> enter_root();
 
 // Writes everything out and leaves the disk clean: overlay and scratch become read-only.

@@ -31,7 +31,8 @@ Result<> bring_up(int fd, const char* name) {
   ifreq request = request_for(name);
   if (::ioctl(fd, SIOCGIFFLAGS, &request) != 0) return Error::from_errno(name);
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
-  if (::ioctl(fd, SIOCSIFFLAGS, &request) != 0) return Error::from_errno(std::string(name) + ": bring up");
+  if (::ioctl(fd, SIOCSIFFLAGS, &request) != 0)
+    return Error::from_errno(std::string(name) + ": bring up");
   return {};
 }
 
@@ -52,7 +53,8 @@ void store(Field& field, const sockaddr_in& address) {
 Result<> set_address(int fd, unsigned long command, const sockaddr_in& address, const char* what) {
   ifreq request = request_for("eth0");
   store(request.ifr_addr, address);
-  if (::ioctl(fd, command, &request) != 0) return Error::from_errno(std::string("eth0: set ") + what);
+  if (::ioctl(fd, command, &request) != 0)
+    return Error::from_errno(std::string("eth0: set ") + what);
   return {};
 }
 
@@ -66,7 +68,8 @@ Result<> loopback_up() {
 Result<> configure_ethernet(const wire::NetworkConfig& network) {
   const sys::UniqueFd fd = MVM_TRY(control_socket());
   const sockaddr_in address = MVM_TRY(parse(network.address));
-  if (network.prefix > kMaxPrefix) return Error(Errc::kInvalidArgument, "network prefix is over 32");
+  if (network.prefix > kMaxPrefix)
+    return Error(Errc::kInvalidArgument, "network prefix is over 32");
   sockaddr_in mask{};
   mask.sin_family = AF_INET;
   mask.sin_addr.s_addr = htonl(network.prefix == 0 ? 0 : ~0U << (kMaxPrefix - network.prefix));
@@ -81,7 +84,8 @@ Result<> configure_ethernet(const wire::NetworkConfig& network) {
   store(route.rt_dst, any);
   store(route.rt_genmask, any);
   route.rt_flags = RTF_UP | RTF_GATEWAY;
-  if (::ioctl(fd.get(), SIOCADDRT, &route) != 0) return Error::from_errno("eth0: default route by " + network.gateway);
+  if (::ioctl(fd.get(), SIOCADDRT, &route) != 0)
+    return Error::from_errno("eth0: default route by " + network.gateway);
   return {};
 }
 

@@ -8,7 +8,8 @@
 namespace mvm::agent {
 
 Result<> loopback_up();
-// Address, prefix and default route of eth0. Errors: kInvalidArgument on what is not IPv4; "eth0: …".
+// Address, prefix and default route of eth0. Errors: kInvalidArgument on what is not IPv4; "eth0:
+// …".
 Result<> configure_ethernet(const wire::NetworkConfig& network);
 
 }  // namespace mvm::agent

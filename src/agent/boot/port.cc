@@ -27,7 +27,8 @@ std::optional<std::string> find_port() {
   if (!dir) return std::nullopt;
   while (const dirent* entry = ::readdir(dir.get())) {
     if (entry->d_name[0] == '.') continue;
-    const auto name = sys::read_file(std::string(kPorts) + "/" + entry->d_name + "/name", kibibytes(4));
+    const auto name =
+        sys::read_file(std::string(kPorts) + "/" + entry->d_name + "/name", kibibytes(4));
     if (name && *name == kName) return std::string("/dev/") + entry->d_name;
   }
   return std::nullopt;
@@ -35,7 +36,8 @@ std::optional<std::string> find_port() {
 
 // Listens before the first look, so that no event falls between the two.
 Result<sys::UniqueFd> listen_for_events() {
-  sys::UniqueFd socket(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT));
+  sys::UniqueFd socket(
+      ::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT));
   if (!socket) return Error::from_errno("kernel event socket");
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;

@@ -7,8 +7,8 @@
 
 namespace mvm::agent {
 
-// Opens the port, blocking mode. When the kernel has not told its name yet, waits for the kernel's event.
-// Errors: kTimeout after 10 s; open's.
+// Opens the port, blocking mode. When the kernel has not told its name yet, waits for the kernel's
+// event. Errors: kTimeout after 10 s; open's.
 Result<sys::UniqueFd> open_agent_port();
 
 }  // namespace mvm::agent

@@ -18,7 +18,8 @@ constexpr std::size_t kBuffer = 64 * 1024;
 Result<sys::TcpAddress> parse_address(const std::string& text) {
   const std::size_t colon = text.find_last_of(':');
   sys::TcpAddress address;
-  const auto bad = Error(Errc::kInvalidArgument, "'" + text + "' is not an address of the form IP:PORT");
+  const auto bad =
+      Error(Errc::kInvalidArgument, "'" + text + "' is not an address of the form IP:PORT");
   if (colon == std::string::npos || colon == 0) return bad;
   address.ip = text.substr(0, colon);
   if (address.ip.size() > 2 && address.ip.front() == '[' && address.ip.back() == ']')
@@ -64,8 +65,10 @@ Result<> move(Lane& lane, short from_events, short to_events) {
     lane.reading = *got > 0;
   }
   if (lane.wants_write() && (to_events != 0 || from_events != 0)) {
-    const auto put = sys::write_some(lane.to, std::span(lane.buffer).subspan(lane.begin, lane.end - lane.begin));
-    if (!put && put.error().errnum() == EPIPE) {  // that reader has gone; the other direction may go on
+    const auto put =
+        sys::write_some(lane.to, std::span(lane.buffer).subspan(lane.begin, lane.end - lane.begin));
+    if (!put &&
+        put.error().errnum() == EPIPE) {  // that reader has gone; the other direction may go on
       end_lane(lane);
       return {};
     }
@@ -81,7 +84,8 @@ Result<> relay(int socket) {
   Lane down{socket, 1};
   while (up.open || down.open) {
     // poll() ignores a negative descriptor, and so tells no hang-up that nobody asked for.
-    const short socket_events = static_cast<short>((down.wants_read() ? POLLIN : 0) | (up.wants_write() ? POLLOUT : 0));
+    const short socket_events =
+        static_cast<short>((down.wants_read() ? POLLIN : 0) | (up.wants_write() ? POLLOUT : 0));
     std::array<pollfd, 3> fds = {pollfd{up.wants_read() ? 0 : -1, POLLIN, 0},
                                  pollfd{down.wants_write() ? 1 : -1, POLLOUT, 0},
                                  pollfd{socket_events != 0 ? socket : -1, socket_events, 0}};
@@ -99,7 +103,8 @@ Result<> relay(int socket) {
 Result<> connect(const wire::FileRequest& request) {
   ::signal(SIGPIPE, SIG_IGN);
   const sys::TcpAddress address = MVM_TRY(parse_address(request.path));
-  const sys::UniqueFd socket = MVM_TRY_CTX(sys::connect_tcp_start(address), "connecting to " + request.path);
+  const sys::UniqueFd socket =
+      MVM_TRY_CTX(sys::connect_tcp_start(address), "connecting to " + request.path);
   pollfd ready{socket.get(), POLLOUT, 0};
   while (::poll(&ready, 1, -1) < 0 && errno == EINTR) {
   }

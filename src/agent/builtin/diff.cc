@@ -20,12 +20,15 @@ namespace mvm::agent::builtin {
 namespace {
 
 // Made by the agent where the image lacks them: places to mount on. Empty ones are nobody's change.
-constexpr std::array<std::string_view, 9> kOurs = {"/dev", "/proc", "/sys", "/run", "/tmp", "/etc",
-                                                   "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"};
+constexpr std::array<std::string_view, 9> kOurs = {
+    "/dev",          "/proc",           "/sys", "/run", "/tmp", "/etc", "/etc/hosts",
+    "/etc/hostname", "/etc/resolv.conf"};
 
 using Emit = std::function<Result<>(const wire::DiffEntry&)>;
 
-bool is_whiteout(const struct stat& st) { return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0); }
+bool is_whiteout(const struct stat& st) {
+  return S_ISCHR(st.st_mode) && st.st_rdev == makedev(0, 0);
+}
 
 bool is_opaque(int dir) {
   char value = 0;
@@ -33,8 +36,8 @@ bool is_opaque(int dir) {
 }
 
 Result<std::vector<std::string>> names_in(int dir, const std::string& path) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> stream(::fdopendir(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
-                                                   ::closedir);
+  const std::unique_ptr<DIR, int (*)(DIR*)> stream(
+      ::fdopendir(::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)), ::closedir);
   if (!stream) return Error::from_errno("list " + path);
   std::vector<std::string> out;
   while (const dirent* entry = ::readdir(stream.get())) {
@@ -49,8 +52,8 @@ class Walk {
  public:
   explicit Walk(const Emit& emit) : emit_(emit) {}
 
-  // `lower` is -1 where the image has no such directory. A directory that exists in both is told when something in it
-  // changed, so it waits in `pending_` until then.
+  // `lower` is -1 where the image has no such directory. A directory that exists in both is told
+  // when something in it changed, so it waits in `pending_` until then.
   Result<> directory(int upper, int lower, const std::string& path) {
     const bool opaque = is_opaque(upper);
     const int below = opaque ? -1 : lower;
@@ -82,8 +85,10 @@ class Walk {
     const std::string path = parent + "/" + name;
     struct stat now;
     struct stat before;
-    if (::fstatat(upper, name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0) return {};  // deleted meanwhile
-    const bool existed = lower >= 0 && ::fstatat(lower, name.c_str(), &before, AT_SYMLINK_NOFOLLOW) == 0;
+    if (::fstatat(upper, name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0)
+      return {};  // deleted meanwhile
+    const bool existed =
+        lower >= 0 && ::fstatat(lower, name.c_str(), &before, AT_SYMLINK_NOFOLLOW) == 0;
     if (is_whiteout(now)) return existed ? tell(wire::DiffKind::kDeleted, path) : Result<>();
     const bool ours = std::find(kOurs.begin(), kOurs.end(), path) != kOurs.end();
     if (!S_ISDIR(now.st_mode)) {
@@ -97,7 +102,8 @@ class Walk {
     return descend(upper, existed && S_ISDIR(before.st_mode) ? lower : -1, path, name, same);
   }
 
-  Result<> descend(int upper, int lower, const std::string& path, const std::string& name, bool announce) {
+  Result<> descend(int upper, int lower, const std::string& path, const std::string& name,
+                   bool announce) {
     const int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
     const sys::UniqueFd here = MVM_TRY(sys::open_file_at(upper, name, flags));
     sys::UniqueFd below;
@@ -114,10 +120,13 @@ class Walk {
 
 }  // namespace
 
-Result<> walk_diff(int upper, int lower, const Emit& emit) { return Walk(emit).directory(upper, lower, ""); }
+Result<> walk_diff(int upper, int lower, const Emit& emit) {
+  return Walk(emit).directory(upper, lower, "");
+}
 
 Result<> diff(int upper, int lower) {
-  if (upper < 0 || lower < 0) return Error(Errc::kUnsupported, "this guest has no overlay to compare");
+  if (upper < 0 || lower < 0)
+    return Error(Errc::kUnsupported, "this guest has no overlay to compare");
   std::string out;
   MVM_TRY(walk_diff(upper, lower, [&out](const wire::DiffEntry& entry) -> Result<> {
     out += wire::record(wire::encode(entry));

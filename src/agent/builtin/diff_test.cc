@@ -33,10 +33,11 @@ class Diff : public testing::Test {
     const auto upper = sys::open_file(dir_.path() + "/upper", O_RDONLY | O_DIRECTORY).value();
     const auto lower = sys::open_file(dir_.path() + "/lower", O_RDONLY | O_DIRECTORY).value();
     std::vector<std::string> out;
-    const auto done = walk_diff(upper.get(), lower.get(), [&out](const wire::DiffEntry& entry) -> Result<> {
-      out.push_back(std::string(1, static_cast<char>(entry.kind)) + " " + entry.path);
-      return {};
-    });
+    const auto done =
+        walk_diff(upper.get(), lower.get(), [&out](const wire::DiffEntry& entry) -> Result<> {
+          out.push_back(std::string(1, static_cast<char>(entry.kind)) + " " + entry.path);
+          return {};
+        });
     EXPECT_TRUE(done);
     return out;
   }
@@ -46,7 +47,8 @@ TEST_F(Diff, TellsAddedFromChangedAndNamesTheirDirectories) {
   make("upper/etc/passwd", "changed");
   make("upper/etc/new", "x");
   make("upper/opt/app/run", "x");
-  EXPECT_THAT(walk(), ElementsAre("C /etc", "A /etc/new", "C /etc/passwd", "A /opt", "A /opt/app", "A /opt/app/run"));
+  EXPECT_THAT(walk(), ElementsAre("C /etc", "A /etc/new", "C /etc/passwd", "A /opt", "A /opt/app",
+                                  "A /opt/app/run"));
 }
 
 TEST_F(Diff, LeavesOutTheAgentsOwnMountPoints) {
@@ -68,14 +70,16 @@ TEST_F(Diff, TellsADirectoryWhoseModeChanged) {
 
 TEST_F(Diff, TakesAWhiteoutAsADeletion) {
   (void)sys::make_dirs(dir_.path() + "/upper/usr/bin", 0755);
-  if (::mknod((dir_.path() + "/upper/usr/bin/tool").c_str(), S_IFCHR, makedev(0, 0)) != 0) GTEST_SKIP() << "needs CAP_MKNOD";
+  if (::mknod((dir_.path() + "/upper/usr/bin/tool").c_str(), S_IFCHR, makedev(0, 0)) != 0)
+    GTEST_SKIP() << "needs CAP_MKNOD";
   EXPECT_THAT(walk(), ElementsAre("C /usr", "C /usr/bin", "D /usr/bin/tool"));
 }
 
 TEST_F(Diff, TellsWhatAnOpaqueDirectoryHides) {
   (void)sys::make_dirs(dir_.path() + "/upper/usr/bin", 0755);
   const std::string opaque = dir_.path() + "/upper/usr/bin";
-  if (::setxattr(opaque.c_str(), "trusted.overlay.opaque", "y", 1, 0) != 0) GTEST_SKIP() << "needs trusted xattrs";
+  if (::setxattr(opaque.c_str(), "trusted.overlay.opaque", "y", 1, 0) != 0)
+    GTEST_SKIP() << "needs trusted xattrs";
   make("upper/usr/bin/other", "x");
   EXPECT_THAT(walk(), ElementsAre("C /usr", "C /usr/bin", "A /usr/bin/other", "D /usr/bin/tool"));
 }

@@ -16,13 +16,20 @@ namespace {
 
 wire::FileType type_of(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFDIR: return wire::FileType::kDirectory;
-    case S_IFLNK: return wire::FileType::kSymlink;
-    case S_IFBLK: return wire::FileType::kBlock;
-    case S_IFCHR: return wire::FileType::kCharacter;
-    case S_IFIFO: return wire::FileType::kFifo;
-    case S_IFSOCK: return wire::FileType::kSocket;
-    default: return wire::FileType::kRegular;
+    case S_IFDIR:
+      return wire::FileType::kDirectory;
+    case S_IFLNK:
+      return wire::FileType::kSymlink;
+    case S_IFBLK:
+      return wire::FileType::kBlock;
+    case S_IFCHR:
+      return wire::FileType::kCharacter;
+    case S_IFIFO:
+      return wire::FileType::kFifo;
+    case S_IFSOCK:
+      return wire::FileType::kSocket;
+    default:
+      return wire::FileType::kRegular;
   }
 }
 
@@ -32,9 +39,11 @@ std::string read_link(int dir, const std::string& path) {
   return n < 0 ? std::string() : std::string(target.data(), static_cast<std::size_t>(n));
 }
 
-Result<wire::FileInfo> describe(int dir, const std::string& path, const std::string& name, bool follow) {
+Result<wire::FileInfo> describe(int dir, const std::string& path, const std::string& name,
+                                bool follow) {
   struct stat st;
-  if (::fstatat(dir, path.c_str(), &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0) return Error::from_errno("stat " + path);
+  if (::fstatat(dir, path.c_str(), &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+    return Error::from_errno("stat " + path);
   wire::FileInfo info;
   info.name = name;
   info.type = type_of(st.st_mode);
@@ -71,7 +80,8 @@ int report(const Result<>& result) {
 }
 
 Result<> stat(const wire::FileRequest& request) {
-  const wire::FileInfo info = MVM_TRY(describe(AT_FDCWD, request.path, base_name(request.path), request.follow));
+  const wire::FileInfo info =
+      MVM_TRY(describe(AT_FDCWD, request.path, base_name(request.path), request.follow));
   return sys::write_full(1, wire::record(wire::encode(info)));
 }
 
@@ -108,8 +118,10 @@ Result<> write(const wire::FileRequest& request, const Owner& owner) {
   if (!made && made.error().errnum() != EEXIST) return made.error();
   const bool fresh = made.has_value();
   const sys::UniqueFd file =
-      fresh ? std::move(*made) : MVM_TRY(sys::open_file(request.path, O_WRONLY | O_TRUNC | O_NOCTTY));
-  if (owner.set && ::fchown(file.get(), owner.uid, owner.gid) != 0) return Error::from_errno("chown " + request.path);
+      fresh ? std::move(*made)
+            : MVM_TRY(sys::open_file(request.path, O_WRONLY | O_TRUNC | O_NOCTTY));
+  if (owner.set && ::fchown(file.get(), owner.uid, owner.gid) != 0)
+    return Error::from_errno("chown " + request.path);
   if (fresh && ::fchmod(file.get(), mode) != 0) return Error::from_errno("chmod " + request.path);
   MVM_TRY_CTX(copy(0, file.get()), "writing " + request.path);
   return {};

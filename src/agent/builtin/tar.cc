@@ -29,7 +29,8 @@ Error archive_failure(archive* a, const std::string& what) {
   const int number = ::archive_errno(a);
   const char* text = ::archive_error_string(a);
   // libarchive numbers its own complaints with EFTYPE, here EILSEQ, and with negative values.
-  const std::string message = what + ": " + (text != nullptr ? text : "the archive cannot be processed");
+  const std::string message =
+      what + ": " + (text != nullptr ? text : "the archive cannot be processed");
   if (number > 0 && number != EILSEQ) return Error::from_errno(message, number);
   return Error(Errc::kCorrupt, message);
 }
@@ -38,7 +39,8 @@ Result<> make_parents(const std::string& path) {
   for (std::size_t at = 1; at != std::string::npos;) {
     at = path.find('/', at);
     const std::string part = path.substr(0, at);
-    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST) return Error::from_errno("make directory " + part);
+    if (::mkdir(part.c_str(), 0755) != 0 && errno != EEXIST)
+      return Error::from_errno("make directory " + part);
     if (at != std::string::npos) ++at;
   }
   return {};
@@ -52,7 +54,8 @@ Result<> copy_data(archive* in, archive* out, const std::string& name) {
     const int got = ::archive_read_data_block(in, &data, &size, &offset);
     if (got == ARCHIVE_EOF) return {};
     if (got < ARCHIVE_WARN) return archive_failure(in, "reading " + name);
-    if (::archive_write_data_block(out, data, size, offset) < ARCHIVE_WARN) return archive_failure(out, "writing " + name);
+    if (::archive_write_data_block(out, data, size, offset) < ARCHIVE_WARN)
+      return archive_failure(out, "writing " + name);
   }
 }
 
@@ -64,9 +67,11 @@ Result<> unpack_entry(archive* in, archive* out, archive_entry* entry, const Own
     ::archive_entry_set_uid(entry, owner.uid);
     ::archive_entry_set_gid(entry, owner.gid);
   }
-  if (::archive_write_header(out, entry) < ARCHIVE_WARN) return archive_failure(out, "unpacking " + name);
+  if (::archive_write_header(out, entry) < ARCHIVE_WARN)
+    return archive_failure(out, "unpacking " + name);
   if (::archive_entry_size(entry) > 0) MVM_TRY(copy_data(in, out, name));
-  if (::archive_write_finish_entry(out) < ARCHIVE_WARN) return archive_failure(out, "unpacking " + name);
+  if (::archive_write_finish_entry(out) < ARCHIVE_WARN)
+    return archive_failure(out, "unpacking " + name);
   return {};
 }
 
@@ -80,7 +85,8 @@ bool is_pseudo(int fd) {
     case DEVPTS_SUPER_MAGIC:
     case 0x19800202:  // mqueue; not in linux/magic.h
       return true;
-    default: return false;
+    default:
+      return false;
   }
 }
 
@@ -88,24 +94,29 @@ bool is_pseudo(int fd) {
 class TreeWriter {
  public:
   TreeWriter(archive* disk, archive* out)
-      : disk_(disk), out_(out), links_(::archive_entry_linkresolver_new(), ::archive_entry_linkresolver_free) {
+      : disk_(disk),
+        out_(out),
+        links_(::archive_entry_linkresolver_new(), ::archive_entry_linkresolver_free) {
     ::archive_entry_linkresolver_set_strategy(links_.get(), ::archive_format(out));
   }
 
   Result<> add(const std::string& path, const std::string& name, bool follow) {
     struct stat st;
-    if ((follow ? ::stat : ::lstat)(path.c_str(), &st) != 0) return Error::from_errno("stat " + path);
+    if ((follow ? ::stat : ::lstat)(path.c_str(), &st) != 0)
+      return Error::from_errno("stat " + path);
     if (S_ISSOCK(st.st_mode)) return {};
     sys::UniqueFd file;
     // Only what has content is opened: opening a device or a fifo has effects.
-    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) file = MVM_TRY(sys::open_file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
+    if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+      file = MVM_TRY(sys::open_file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY));
     MVM_TRY(write_entry(path, name, st, file.get()));
     if (!S_ISDIR(st.st_mode) || (depth_ > 0 && is_pseudo(file.get()))) return {};
     return add_children(path, name, file.get());
   }
 
  private:
-  Result<> write_entry(const std::string& path, const std::string& name, const struct stat& st, int fd) {
+  Result<> write_entry(const std::string& path, const std::string& name, const struct stat& st,
+                       int fd) {
     Entry entry(::archive_entry_new(), ::archive_entry_free);
     ::archive_entry_copy_pathname(entry.get(), name.c_str());
     ::archive_entry_copy_sourcepath(entry.get(), path.c_str());
@@ -116,7 +127,8 @@ class TreeWriter {
     archive_entry* linked = entry.get();
     archive_entry* spare = nullptr;
     ::archive_entry_linkify(links_.get(), &linked, &spare);
-    if (::archive_write_header(out_, linked) < ARCHIVE_WARN) return archive_failure(out_, "packing " + path);
+    if (::archive_write_header(out_, linked) < ARCHIVE_WARN)
+      return archive_failure(out_, "packing " + path);
     if (S_ISREG(st.st_mode) && ::archive_entry_size(linked) > 0) MVM_TRY(write_content(fd, path));
     return {};
   }
@@ -134,7 +146,8 @@ class TreeWriter {
   }
 
   Result<> add_children(const std::string& path, const std::string& name, int fd) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(::fcntl(fd, F_DUPFD_CLOEXEC, 3)), ::closedir);
+    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(::fcntl(fd, F_DUPFD_CLOEXEC, 3)),
+                                                  ::closedir);
     if (!dir) return Error::from_errno("list " + path);
     std::vector<std::string> names;
     while (const dirent* entry = ::readdir(dir.get())) names.emplace_back(entry->d_name);
@@ -171,11 +184,13 @@ Result<> put(const wire::FileRequest& request, const Owner& owner) {
   ::archive_read_support_format_tar(in.get());
   ::archive_read_set_options(in.get(), kBinaryNames);
   const Writer out(::archive_write_disk_new(), ::archive_write_free);
-  int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR | ARCHIVE_EXTRACT_SPARSE |
-              ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
+  int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR |
+              ARCHIVE_EXTRACT_SPARSE | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+              ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
   if (::geteuid() == 0) flags |= ARCHIVE_EXTRACT_OWNER;
   ::archive_write_disk_set_options(out.get(), flags);
-  if (::archive_read_open_fd(in.get(), 0, kBlock) != ARCHIVE_OK) return archive_failure(in.get(), "reading the tar stream");
+  if (::archive_read_open_fd(in.get(), 0, kBlock) != ARCHIVE_OK)
+    return archive_failure(in.get(), "reading the tar stream");
   for (;;) {
     archive_entry* entry = nullptr;
     const int got = ::archive_read_next_header(in.get(), &entry);
@@ -184,13 +199,15 @@ Result<> put(const wire::FileRequest& request, const Owner& owner) {
     MVM_TRY(unpack_entry(in.get(), out.get(), entry, owner));
   }
   // Directory times and modes are set at the end.
-  if (::archive_write_close(out.get()) < ARCHIVE_WARN) return archive_failure(out.get(), "unpacking into " + request.path);
+  if (::archive_write_close(out.get()) < ARCHIVE_WARN)
+    return archive_failure(out.get(), "unpacking into " + request.path);
   return {};
 }
 
 Result<> get(const wire::FileRequest& request) {
   const Reader disk(::archive_read_disk_new(), ::archive_read_free);
-  ::archive_read_disk_set_behavior(disk.get(), ARCHIVE_READDISK_NO_ACL | ARCHIVE_READDISK_NO_FFLAGS);
+  ::archive_read_disk_set_behavior(disk.get(),
+                                   ARCHIVE_READDISK_NO_ACL | ARCHIVE_READDISK_NO_FFLAGS);
   if (request.follow) ::archive_read_disk_set_symlink_hybrid(disk.get());
   struct stat st;
   if (::lstat(request.path.c_str(), &st) != 0) return Error::from_errno("stat " + request.path);
@@ -200,9 +217,12 @@ Result<> get(const wire::FileRequest& request) {
   ::archive_write_set_options(out.get(), kBinaryNames);
   ::archive_write_set_bytes_per_block(out.get(), 64 * 1024);
   ::archive_write_set_bytes_in_last_block(out.get(), 512);
-  if (::archive_write_open_fd(out.get(), 1) != ARCHIVE_OK) return archive_failure(out.get(), "writing the tar stream");
-  MVM_TRY(TreeWriter(disk.get(), out.get()).add(request.path, member_name(request.path), request.follow));
-  if (::archive_write_close(out.get()) != ARCHIVE_OK) return archive_failure(out.get(), "writing the tar stream");
+  if (::archive_write_open_fd(out.get(), 1) != ARCHIVE_OK)
+    return archive_failure(out.get(), "writing the tar stream");
+  MVM_TRY(TreeWriter(disk.get(), out.get())
+              .add(request.path, member_name(request.path), request.follow));
+  if (::archive_write_close(out.get()) != ARCHIVE_OK)
+    return archive_failure(out.get(), "writing the tar stream");
   return {};
 }
 

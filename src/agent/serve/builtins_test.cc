@@ -77,8 +77,10 @@ TEST_F(Files, ListSortsTheEntries) {
 
 TEST_F(Files, GetThenPutKeepsTheTree) {
   shell(
-      "mkdir -p src/sub; echo one > src/a; ln src/a src/hard; ln -s a src/soft; printf 'x' > 'src/sub/\303\244 name';"
-      "chmod 4711 src/a; mkfifo src/pipe; truncate -s 3M src/sparse; touch -d '2001-02-03 04:05:06.789' src/sub; chmod 700 src/sub");
+      "mkdir -p src/sub; echo one > src/a; ln src/a src/hard; ln -s a src/soft; printf 'x' > "
+      "'src/sub/\303\244 name';"
+      "chmod 4711 src/a; mkfifo src/pipe; truncate -s 3M src/sparse; touch -d '2001-02-03 "
+      "04:05:06.789' src/sub; chmod 700 src/sub");
   const Reply got = host_.file(OpenKind::kGet, path("src"));
   ASSERT_EQ(got.result.code, 0) << got.err;
   const auto id = host_.open([&] {
@@ -152,7 +154,8 @@ TEST_F(Files, ConnectRelaysBothWaysWithHalfClose) {
     seen = sys::read_fd(socket.get()).value_or("");
     (void)sys::write_full(socket.get(), std::string_view("answer to " + seen));
   });
-  const std::string address = "127.0.0.1:" + std::to_string(sys::bound_port(listener.get()).value());
+  const std::string address =
+      "127.0.0.1:" + std::to_string(sys::bound_port(listener.get()).value());
   const Reply reply = host_.file(OpenKind::kConnect, address, "question");
   peer.join();
   EXPECT_EQ(reply.out, "answer to question");

@@ -16,12 +16,14 @@ constexpr int kChunksPerTurn = 4;
 constexpr std::byte kEndOfFile{4};  // VEOF of a terminal in its usual settings: ^D
 
 Error contract(const ChannelId& id, const char* what) {
-  return Error(Errc::kGuestFault, "agent protocol: stream " + std::to_string(id.stream) + ": " + what);
+  return Error(Errc::kGuestFault,
+               "agent protocol: stream " + std::to_string(id.stream) + ": " + what);
 }
 
 }  // namespace
 
-OutputPump::OutputPump(sys::EventLoop& loop, wire::Link& link, ChannelId id, std::function<void()> on_done)
+OutputPump::OutputPump(sys::EventLoop& loop, wire::Link& link, ChannelId id,
+                       std::function<void()> on_done)
     : loop_(loop), link_(link), id_(id), on_done_(std::move(on_done)) {}
 
 void OutputPump::start(sys::UniqueFd fd) {
@@ -29,7 +31,8 @@ void OutputPump::start(sys::UniqueFd fd) {
   watch(true);
 }
 
-// A paused descriptor is taken out of the loop altogether: epoll tells a hang-up even when nothing is asked for.
+// A paused descriptor is taken out of the loop altogether: epoll tells a hang-up even when nothing
+// is asked for.
 void OutputPump::watch(bool on) {
   if (on == watched_ || !fd_) return;
   if (!on) loop_.remove(fd_.get());
@@ -42,7 +45,8 @@ void OutputPump::pump() {
     if (left_ && *left_ == 0) return finish();
     if (credit_ == 0 || link_.congested()) return watch(false);
     if (i == kChunksPerTurn && !left_) return watch(true);
-    const std::size_t limit = std::min<std::size_t>({credit_, wire::kMaxDataChunk, left_.value_or(wire::kMaxDataChunk)});
+    const std::size_t limit =
+        std::min<std::size_t>({credit_, wire::kMaxDataChunk, left_.value_or(wire::kMaxDataChunk)});
     const auto sent = link_.send_from(fd_.get(), id_.stream, id_.channel, limit);
     if (!sent && sent.error().errnum() == EAGAIN && !left_) return watch(true);
     // The master of a terminal without an other side reads as EIO.
@@ -54,7 +58,8 @@ void OutputPump::pump() {
 
 void OutputPump::grant(std::uint32_t bytes) {
   // A generous host gains nothing: the link's own bound holds whatever it says.
-  credit_ = static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{credit_} + bytes, 64 * wire::kInitialWindow));
+  credit_ = static_cast<std::uint32_t>(
+      std::min<std::uint64_t>(std::uint64_t{credit_} + bytes, 64 * wire::kInitialWindow));
   pump();
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two directions of a stream's bytes, each with its credit: a process's output to the link, and the link to its stdin.
+// The two directions of a stream's bytes, each with its credit: a process's output to the link, and
+// the link to its stdin.
 //
-// A window bounds what is under way on a channel, so a reader that stops holds back only its own stream and the memory
-// of both sides is bounded. Numbers: wire/limits.h.
+// A window bounds what is under way on a channel, so a reader that stops holds back only its own
+// stream and the memory of both sides is bounded. Numbers: wire/limits.h.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,8 @@ struct ChannelId {
   std::uint8_t channel = 0;
 };
 
-// Moves a pipe's or terminal's output into data frames, as far as the host's credit and the link's queue allow.
+// Moves a pipe's or terminal's output into data frames, as far as the host's credit and the link's
+// queue allow.
 class OutputPump {
  public:
   // `on_done` is called once, after the eof frame.
@@ -38,7 +40,8 @@ class OutputPump {
   // Sends what may be sent now; called by the loop, on credit and when the link has room again.
   void pump();
   void grant(std::uint32_t bytes);
-  // The process is gone: what has been written is still sent, what a background child may write later is not waited for.
+  // The process is gone: what has been written is still sent, what a background child may write
+  // later is not waited for.
   void process_ended();
   // Forgets the output without a word.
   void drop();
@@ -69,7 +72,8 @@ class InputQueue {
   void start(sys::UniqueFd fd) { fd_ = std::move(fd); }
   // Errors: kGuestFault when the host exceeds its window or sends after the end.
   Result<> receive(std::span<const std::byte> bytes);
-  // No more bytes: the pipe is closed when the queue is empty; a terminal gets its end-of-file character.
+  // No more bytes: the pipe is closed when the queue is empty; a terminal gets its end-of-file
+  // character.
   Result<> finish();
   // Nobody reads any more: the descriptor is closed, later input is taken and thrown away.
   void drop();
@@ -86,9 +90,9 @@ class InputQueue {
   bool tty_;
   sys::UniqueFd fd_;
   std::deque<std::vector<std::byte>> queue_;
-  std::size_t head_ = 0;         // bytes of the first block already written
+  std::size_t head_ = 0;                         // bytes of the first block already written
   std::uint32_t window_ = wire::kInitialWindow;  // what the host may still send
-  std::uint32_t ungranted_ = 0;  // consumed, not told yet
+  std::uint32_t ungranted_ = 0;                  // consumed, not told yet
   bool finished_ = false;
   bool watched_ = false;
 };

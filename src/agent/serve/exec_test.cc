@@ -104,7 +104,8 @@ TEST(Exec, TellsAMissingInterpreterFromAMissingProgram) {
   const auto dir = sys::TempDir::create("/tmp", "agent-").value();
   ASSERT_TRUE(sys::write_file(dir.path() + "/script", "#!/no/interpreter\n", 0755));
   TestHost host;
-  EXPECT_THAT(host.run(std::vector<std::string>{dir.path() + "/script"}).result.message, HasSubstr("interpreter"));
+  EXPECT_THAT(host.run(std::vector<std::string>{dir.path() + "/script"}).result.message,
+              HasSubstr("interpreter"));
 }
 
 TEST(Exec, NamesAMissingWorkingDirectory) {

@@ -33,15 +33,24 @@ Result<builtin::Owner> owner_of(const std::string& user) {
 Result<> run(const wire::Open& open, const OverlayDirs& overlay) {
   const wire::FileRequest& file = open.file;
   switch (open.kind) {
-    case wire::OpenKind::kPut: return builtin::put(file, MVM_TRY(owner_of(file.user)));
-    case wire::OpenKind::kGet: return builtin::get(file);
-    case wire::OpenKind::kStat: return builtin::stat(file);
-    case wire::OpenKind::kList: return builtin::list(file);
-    case wire::OpenKind::kRead: return builtin::read(file);
-    case wire::OpenKind::kWrite: return builtin::write(file, MVM_TRY(owner_of(file.user)));
-    case wire::OpenKind::kDiff: return builtin::diff(overlay.upper, overlay.lower);
-    case wire::OpenKind::kConnect: return builtin::connect(file);
-    case wire::OpenKind::kExec: break;
+    case wire::OpenKind::kPut:
+      return builtin::put(file, MVM_TRY(owner_of(file.user)));
+    case wire::OpenKind::kGet:
+      return builtin::get(file);
+    case wire::OpenKind::kStat:
+      return builtin::stat(file);
+    case wire::OpenKind::kList:
+      return builtin::list(file);
+    case wire::OpenKind::kRead:
+      return builtin::read(file);
+    case wire::OpenKind::kWrite:
+      return builtin::write(file, MVM_TRY(owner_of(file.user)));
+    case wire::OpenKind::kDiff:
+      return builtin::diff(overlay.upper, overlay.lower);
+    case wire::OpenKind::kConnect:
+      return builtin::connect(file);
+    case wire::OpenKind::kExec:
+      break;
   }
   return Error(Errc::kUnsupported, "not a builtin");
 }
@@ -60,8 +69,10 @@ Result<ProcessPlan> plan_exec(const wire::ExecRequest& request) {
   add_default(plan.env, "LOGNAME", name);
   if (request.tty) add_default(plan.env, "TERM", "xterm");
   plan.working_dir = request.working_dir;
-  if (plan.working_dir.empty()) plan.working_dir = is_directory(plan.user.home) ? plan.user.home : "/";
-  if (request.make_working_dir) (void)sys::make_dirs(plan.working_dir, 0755);  // chdir tells when it failed
+  if (plan.working_dir.empty())
+    plan.working_dir = is_directory(plan.user.home) ? plan.user.home : "/";
+  if (request.make_working_dir)
+    (void)sys::make_dirs(plan.working_dir, 0755);  // chdir tells when it failed
   plan.tty = request.tty;
   plan.rows = request.rows;
   plan.columns = request.columns;

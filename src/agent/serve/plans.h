@@ -13,12 +13,13 @@ struct OverlayDirs {
   int lower = -1;
 };
 
-// Completes the environment: HOME, USER, LOGNAME and PATH, and TERM on a terminal, unless the request has them.
-// An empty working directory is the user's home when it exists, else "/".
-// Errors: lookup_user()'s.
+// Completes the environment: HOME, USER, LOGNAME and PATH, and TERM on a terminal, unless the
+// request has them. An empty working directory is the user's home when it exists, else "/". Errors:
+// lookup_user()'s.
 Result<ProcessPlan> plan_exec(const wire::ExecRequest& request);
 
-// A builtin as a plan: the work is done in a forked child, so that a slow disk cannot hold up the agent.
+// A builtin as a plan: the work is done in a forked child, so that a slow disk cannot hold up the
+// agent.
 ProcessPlan plan_builtin(const wire::Open& open, const OverlayDirs& overlay);
 
 }  // namespace mvm::agent

@@ -19,8 +19,9 @@
 namespace mvm::agent {
 namespace {
 
-// The agent's own limit is high. The soft limit of programs is the kernel's default: programs that close every possible
-// descriptor would take seconds with a million; programs that need more raise it, up to the agent's.
+// The agent's own limit is high. The soft limit of programs is the kernel's default: programs that
+// close every possible descriptor would take seconds with a million; programs that need more raise
+// it, up to the agent's.
 constexpr rlim_t kSoftDescriptors = 1024;
 constexpr int kExitNotStarted = 127;
 constexpr int kPipeSize = 256 * 1024;
@@ -31,8 +32,9 @@ struct ChildEnds {
   sys::UniqueFd status;
 };
 
-// What fork() does, with the child born in the cgroup: moving it there afterwards would take the kernel's
-// global lock and an RCU grace period, which is milliseconds. Source: clone(2), CLONE_INTO_CGROUP.
+// What fork() does, with the child born in the cgroup: moving it there afterwards would take the
+// kernel's global lock and an RCU grace period, which is milliseconds. Source: clone(2),
+// CLONE_INTO_CGROUP.
 pid_t fork_into(int cgroup_fd) {
   if (cgroup_fd < 0) return ::fork();
   clone_args args{};
@@ -42,7 +44,8 @@ pid_t fork_into(int cgroup_fd) {
   return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
 }
 
-// The agent ignores SIGPIPE and blocks some; it handles none. Setting all 64 would be as many system calls.
+// The agent ignores SIGPIPE and blocks some; it handles none. Setting all 64 would be as many
+// system calls.
 void reset_signals() {
   ::signal(SIGPIPE, SIG_DFL);
   sigset_t none;
@@ -96,7 +99,8 @@ int exec_in_path(const ProcessPlan& plan) {
   }
 }
 
-// glibc's wrappers would signal threads that a raw clone does not have; the system calls are what is meant.
+// glibc's wrappers would signal threads that a raw clone does not have; the system calls are what
+// is meant.
 bool become(const Credentials& user) {
   // An ordinary process (tests) cannot change its groups, and need not to stay what it is.
   if (::geteuid() != 0 && user.uid == ::geteuid()) return true;
@@ -122,7 +126,8 @@ void attach_stdio(const ProcessPlan& plan, const ChildEnds& ends) {
   fail(ends, StartStage::kExec, exec_in_path(plan));
 }
 
-// Nothing is executed, so close-on-exec does not help: a child that kept its own pipe ends would never see their end.
+// Nothing is executed, so close-on-exec does not help: a child that kept its own pipe ends would
+// never see their end.
 void close_all_but(std::vector<int> keep) {
   std::sort(keep.begin(), keep.end());
   unsigned from = 3;
@@ -152,20 +157,24 @@ Result<> open_pipes(const ProcessPlan& plan, Process& ours, ChildEnds& theirs) {
     // Fewer changes between agent and process when much is moved; pages come when they are used.
     (void)::fcntl(host[i]->get(), F_SETPIPE_SZ, kPipeSize);
     // So that the user can open /dev/stdin and friends again.
-    if (plan.user.uid != 0) [[maybe_unused]] const int ignored = ::fchown(theirs.fds[i].get(), plan.user.uid, plan.user.gid);
+    if (plan.user.uid != 0) [[maybe_unused]]
+      const int ignored = ::fchown(theirs.fds[i].get(), plan.user.uid, plan.user.gid);
   }
   return {};
 }
 
 Result<> open_terminal(const ProcessPlan& plan, Process& ours, ChildEnds& theirs) {
   sys::UniqueFd master(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!master || ::unlockpt(master.get()) != 0) return Error::from_errno("open a terminal (/dev/ptmx)");
+  if (!master || ::unlockpt(master.get()) != 0)
+    return Error::from_errno("open a terminal (/dev/ptmx)");
   // Opens the other end without its path, which the workload may have hidden. Source: ioctl_tty(2).
   theirs.fds[0].reset(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
   if (!theirs.fds[0]) return Error::from_errno("open a terminal");
   const winsize size{plan.rows, plan.columns, 0, 0};
-  if (::ioctl(master.get(), TIOCSWINSZ, &size) != 0) return Error::from_errno("set the terminal's size");
-  if (plan.user.uid != 0) [[maybe_unused]] const int ignored = ::fchown(theirs.fds[0].get(), plan.user.uid, plan.user.gid);
+  if (::ioctl(master.get(), TIOCSWINSZ, &size) != 0)
+    return Error::from_errno("set the terminal's size");
+  if (plan.user.uid != 0) [[maybe_unused]]
+    const int ignored = ::fchown(theirs.fds[0].get(), plan.user.uid, plan.user.gid);
   MVM_TRY(sys::set_nonblocking(master.get(), true));
   // Two descriptors, because input and output are watched on their own.
   ours.in = MVM_TRY(sys::duplicate(master.get()));
@@ -178,16 +187,23 @@ Result<> open_terminal(const ProcessPlan& plan, Process& ours, ChildEnds& theirs
 std::string describe(const StartFailure& failure, const ProcessPlan& plan) {
   const std::string reason = std::string(": ") + ::strerror(failure.errnum);
   switch (failure.stage) {
-    case StartStage::kTerminal: return "take the terminal" + reason;
-    case StartStage::kLimits: return "set the descriptor limit" + reason;
-    case StartStage::kUser: return "become user " + std::to_string(plan.user.uid) + reason;
-    case StartStage::kWorkingDir: return "working directory " + plan.working_dir + reason;
-    case StartStage::kExec: break;
+    case StartStage::kTerminal:
+      return "take the terminal" + reason;
+    case StartStage::kLimits:
+      return "set the descriptor limit" + reason;
+    case StartStage::kUser:
+      return "become user " + std::to_string(plan.user.uid) + reason;
+    case StartStage::kWorkingDir:
+      return "working directory " + plan.working_dir + reason;
+    case StartStage::kExec:
+      break;
   }
   std::string what = "exec " + plan.argv[0];
-  // The kernel says ENOENT for a missing interpreter too, which sends people looking for the wrong file.
-  if (failure.errnum == ENOENT && plan.argv[0].starts_with('/') && ::access(plan.argv[0].c_str(), F_OK) == 0)
-    return what + ": its interpreter or dynamic loader is not in the image" ;
+  // The kernel says ENOENT for a missing interpreter too, which sends people looking for the wrong
+  // file.
+  if (failure.errnum == ENOENT && plan.argv[0].starts_with('/') &&
+      ::access(plan.argv[0].c_str(), F_OK) == 0)
+    return what + ": its interpreter or dynamic loader is not in the image";
   return what + reason;
 }
 

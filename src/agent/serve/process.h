@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starts the processes of the guest: programs of the workload, and the agent's own builtins in a forked child.
+// Starts the processes of the guest: programs of the workload, and the agent's own builtins in a
+// forked child.
 //
-// sys::spawn() is for our side of the machine. Here the child changes user, session, terminal and cgroup, and PATH is
-// the request's, searched inside the guest.
+// sys::spawn() is for our side of the machine. Here the child changes user, session, terminal and
+// cgroup, and PATH is the request's, searched inside the guest.
 #pragma once
 
 #include <sys/types.h>

@@ -17,8 +17,9 @@ namespace {
 bool is_init() { return ::getpid() == 1; }
 
 Error unexpected(const wire::Frame& frame) {
-  return Error(Errc::kGuestFault,
-               "agent protocol: frame type " + std::to_string(static_cast<int>(frame.type)) + " was not expected now");
+  return Error(Errc::kGuestFault, "agent protocol: frame type " +
+                                      std::to_string(static_cast<int>(frame.type)) +
+                                      " was not expected now");
 }
 
 }  // namespace
@@ -34,15 +35,19 @@ wire::Hello our_hello() {
 std::uint64_t uptime_us() {
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(now.tv_nsec) / 1000;
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000 +
+         static_cast<std::uint64_t>(now.tv_nsec) / 1000;
 }
 
 Server::Server(sys::EventLoop& loop, sys::UniqueFd fd, ServerOptions options)
-    : loop_(loop), options_(std::move(options)),
+    : loop_(loop),
+      options_(std::move(options)),
       link_(loop, std::move(fd),
             {[this](const wire::Frame& frame) { return on_frame(frame); },
              [this](std::optional<Error> error) { on_link_closed(std::move(error)); },
-             [this] { for (const auto& [id, stream] : streams_) stream->on_writable(); }}) {}
+             [this] {
+               for (const auto& [id, stream] : streams_) stream->on_writable();
+             }}) {}
 
 Result<std::optional<Error>> Server::run() {
   ::signal(SIGPIPE, SIG_IGN);
@@ -78,14 +83,18 @@ Result<> Server::on_frame(const wire::Frame& frame) {
 
 Result<> Server::on_control(const wire::Frame& frame) {
   switch (frame.type) {
-    case wire::FrameType::kHello: return on_hello(frame);
-    case wire::FrameType::kConfigure: return on_configure(frame);
-    case wire::FrameType::kShutdown: return on_shutdown(frame);
+    case wire::FrameType::kHello:
+      return on_hello(frame);
+    case wire::FrameType::kConfigure:
+      return on_configure(frame);
+    case wire::FrameType::kShutdown:
+      return on_shutdown(frame);
     case wire::FrameType::kPing:
       if (frame.payload.size() != sizeof(std::uint64_t)) return unexpected(frame);
       link_.send(0, wire::FrameType::kPong, 0, frame.payload);
       return {};
-    default: return unexpected(frame);
+    default:
+      return unexpected(frame);
   }
 }
 
@@ -99,15 +108,18 @@ Result<> Server::on_hello(const wire::Frame& frame) {
 Result<> Server::on_configure(const wire::Frame& frame) {
   if (state_ != State::kAwaitConfigure) return unexpected(frame);
   const wire::Configure configure = MVM_TRY(wire::decode_configure(frame.payload));
-  if (options_.configure) cgroup_fd_ = MVM_TRY_CTX(options_.configure(configure), "configuring the guest");
+  if (options_.configure)
+    cgroup_fd_ = MVM_TRY_CTX(options_.configure(configure), "configuring the guest");
   state_ = State::kReady;
-  link_.send_control(wire::FrameType::kReady, wire::encode(wire::Ready{options_.init_us, uptime_us()}));
+  link_.send_control(wire::FrameType::kReady,
+                     wire::encode(wire::Ready{options_.init_us, uptime_us()}));
   return {};
 }
 
 void Server::refuse(std::uint32_t stream, wire::Outcome outcome, const Error& error) {
   const int code = error.errnum() != 0 ? error.errnum() : EINVAL;
-  link_.send(stream, wire::FrameType::kClosed, 0, wire::encode(wire::Closed{outcome, code, error.text().substr(0, 4096)}));
+  link_.send(stream, wire::FrameType::kClosed, 0,
+             wire::encode(wire::Closed{outcome, code, error.text().substr(0, 4096)}));
 }
 
 Result<> Server::on_open(const wire::Frame& frame) {
@@ -117,7 +129,8 @@ Result<> Server::on_open(const wire::Frame& frame) {
     return Result<>();
   };
   if (state_ == State::kShuttingDown) return refuse_limit("the guest is shutting down");
-  if (streams_.size() >= wire::kMaxStreams) return refuse_limit("too many streams are open in the guest");
+  if (streams_.size() >= wire::kMaxStreams)
+    return refuse_limit("too many streams are open in the guest");
   const auto open = wire::decode_open(frame.payload);
   if (!open) {
     refuse(frame.stream, wire::Outcome::kRefused, open.error());
@@ -140,7 +153,8 @@ Result<std::unique_ptr<Stream>> Server::make_stream(std::uint32_t id, const wire
   if (exec) {
     plan.cgroup_fd = cgroup_fd_;
     // Longer than the clock can count is as good as a year.
-    timeout = Millis(static_cast<std::int64_t>(std::min<std::uint64_t>(open.exec.timeout_ms, 365ULL * 86'400'000)));
+    timeout = Millis(static_cast<std::int64_t>(
+        std::min<std::uint64_t>(open.exec.timeout_ms, 365ULL * 86'400'000)));
   }
   auto stream = std::make_unique<Stream>(loop_, link_, id, std::move(plan), timeout,
                                          [this](Stream& closed) { on_stream_closed(closed); });

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent as a server: speaks the protocol over one descriptor, owns the streams, reaps every child.
+// The agent as a server: speaks the protocol over one descriptor, owns the streams, reaps every
+// child.
 //
 // It runs as pid 1 of a guest, and for tests as an ordinary process over a socket pair.
 #pragma once
@@ -13,10 +14,11 @@
 namespace mvm::agent {
 
 struct ServerOptions {
-  bool hello_sent = false;   // the caller has written it already
+  bool hello_sent = false;    // the caller has written it already
   std::uint64_t init_us = 0;  // guest uptime at the agent's start
   OverlayDirs overlay;
-  // Applies the host's configuration; an error becomes a fault frame. Yields the workload's cgroup directory, or -1.
+  // Applies the host's configuration; an error becomes a fault frame. Yields the workload's cgroup
+  // directory, or -1.
   std::function<Result<int>(const wire::Configure&)> configure;
   // After the last process has gone: syncs and closes the file systems.
   std::function<void()> quiesce;

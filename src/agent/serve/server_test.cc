@@ -11,7 +11,8 @@ namespace {
 using testing::HasSubstr;
 
 long open_descriptors(pid_t pid) {
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str()), ::closedir);
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(
+      ::opendir(("/proc/" + std::to_string(pid) + "/fd").c_str()), ::closedir);
   long count = 0;
   while (::readdir(dir.get()) != nullptr) ++count;
   return count;
@@ -30,7 +31,8 @@ TEST(Server, RunsAThousandProgramsAfterEachOtherAndKeepsNothing) {
 TEST(Server, RunsFiftyProgramsAtOnce) {
   TestHost host;
   std::vector<std::uint32_t> ids;
-  for (int i = 0; i < 50; ++i) ids.push_back(host.exec({"sh", "-c", "cat; exit " + std::to_string(i)}));
+  for (int i = 0; i < 50; ++i)
+    ids.push_back(host.exec({"sh", "-c", "cat; exit " + std::to_string(i)}));
   for (const auto id : ids) host.data(id, "x");
   for (const auto id : ids) host.eof(id);
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -84,7 +86,8 @@ TEST(Server, EndsTheConnectionWhenTheHostExceedsItsWindow) {
   TestHost host;
   const auto id = host.exec({"sleep", "100"});
   const std::string chunk(wire::kMaxDataChunk, 'x');
-  for (std::uint32_t sent = 0; sent <= wire::kInitialWindow; sent += wire::kMaxDataChunk) host.data(id, chunk);
+  for (std::uint32_t sent = 0; sent <= wire::kInitialWindow; sent += wire::kMaxDataChunk)
+    host.data(id, chunk);
   EXPECT_TRUE(host.until([&] { return host.ended; }));
   EXPECT_THAT(host.fault, HasSubstr("window"));
 }
@@ -128,7 +131,8 @@ TEST(Server, ShutdownEndsTheProgramsAndReportsHalted) {
   TestHost host;
   const auto id = host.exec({"sleep", "100"});
   ASSERT_TRUE(host.until([&] { return host.stream(id).started; }));
-  host.link->send_control(wire::FrameType::kShutdown, wire::encode(wire::Shutdown{SIGTERM, 10'000}));
+  host.link->send_control(wire::FrameType::kShutdown,
+                          wire::encode(wire::Shutdown{SIGTERM, 10'000}));
   EXPECT_TRUE(host.until([&] { return host.halted; }));
   EXPECT_EQ(host.stream(id).result.code, SIGTERM);
 }
@@ -150,7 +154,9 @@ TEST(Server, RefusesNewStreamsWhileShuttingDown) {
 
 TEST(Server, RefusesToServeWithoutItsConfiguration) {
   ServerOptions options;
-  options.configure = [](const wire::Configure&) -> Result<int> { return Error(Errc::kIo, "eth0 is missing"); };
+  options.configure = [](const wire::Configure&) -> Result<int> {
+    return Error(Errc::kIo, "eth0 is missing");
+  };
   TestHost host({}, options);
   EXPECT_TRUE(host.until([&] { return host.ended; }));
   EXPECT_EQ(host.fault, "configuring the guest: eth0 is missing");

@@ -20,9 +20,14 @@ Error malformed(const char* what) {
 
 }  // namespace
 
-Stream::Stream(sys::EventLoop& loop, wire::Link& link, std::uint32_t id, ProcessPlan plan, Millis timeout,
-               std::function<void(Stream&)> on_closed)
-    : loop_(loop), link_(link), id_(id), plan_(std::move(plan)), timeout_(timeout), on_closed_(std::move(on_closed)),
+Stream::Stream(sys::EventLoop& loop, wire::Link& link, std::uint32_t id, ProcessPlan plan,
+               Millis timeout, std::function<void(Stream&)> on_closed)
+    : loop_(loop),
+      link_(link),
+      id_(id),
+      plan_(std::move(plan)),
+      timeout_(timeout),
+      on_closed_(std::move(on_closed)),
       input_(loop, link, {id, wire::kStdin}, plan_.tty),
       output_(loop, link, {id, wire::kStdout}, [this] { close_if_done(); }),
       errors_(loop, link, {id, wire::kStderr}, [this] { close_if_done(); }) {}
@@ -41,7 +46,8 @@ Result<> Stream::start() {
   status_ = std::move(process.status);
   if (!status_) {
     start_pumps();
-  } else if (auto added = loop_.add(status_.get(), EPOLLIN, [this](std::uint32_t) { on_status(); }); !added) {
+  } else if (auto added = loop_.add(status_.get(), EPOLLIN, [this](std::uint32_t) { on_status(); });
+             !added) {
     ::kill(pid_, SIGKILL);
     return added;
   }
@@ -98,7 +104,8 @@ Result<> Stream::on_frame(const wire::Frame& frame) {
       cancel();
       return {};
     default:
-      return Error(Errc::kGuestFault, "agent protocol: frame type " + std::to_string(static_cast<int>(frame.type)) +
+      return Error(Errc::kGuestFault, "agent protocol: frame type " +
+                                          std::to_string(static_cast<int>(frame.type)) +
                                           " is not for a stream");
   }
 }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A stream: one process of the guest with its channels, from the host's open frame to our closed frame.
+// A stream: one process of the guest with its channels, from the host's open frame to our closed
+// frame.
 //
-// States: starting (forked, exec not yet confirmed) → running → reaped (output is still being sent) → closed.
+// States: starting (forked, exec not yet confirmed) → running → reaped (output is still being sent)
+// → closed.
 #pragma once
 
 #include <memory>
@@ -15,7 +17,8 @@ namespace mvm::agent {
 
 class Stream {
  public:
-  // `on_closed` is called once, after the closed frame; the owner destroys the stream later, not inside.
+  // `on_closed` is called once, after the closed frame; the owner destroys the stream later, not
+  // inside.
   Stream(sys::EventLoop& loop, wire::Link& link, std::uint32_t id, ProcessPlan plan, Millis timeout,
          std::function<void(Stream&)> on_closed);
   ~Stream();

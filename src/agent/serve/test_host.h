@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// For tests: the host's side of the protocol, and an agent as a forked process at the other end of a socket pair.
+// For tests: the host's side of the protocol, and an agent as a forked process at the other end of
+// a socket pair.
 #pragma once
 
 #include <signal.h>
@@ -29,7 +30,8 @@ struct Reply {
 class TestHost {
  public:
   // `pids`-like options of the server may be set before the agent is forked.
-  explicit TestHost(wire::Hello hello = {}, ServerOptions options = {}) : loop_(sys::EventLoop::create().value()) {
+  explicit TestHost(wire::Hello hello = {}, ServerOptions options = {})
+      : loop_(sys::EventLoop::create().value()) {
     auto pair = sys::make_socket_pair().value();
     agent_ = ::fork();
     if (agent_ == 0) {
@@ -82,7 +84,8 @@ class TestHost {
   }
   void eof(std::uint32_t id) { link->send(id, wire::FrameType::kEof, wire::kStdin, {}); }
   void signal(std::uint32_t id, int number) {
-    link->send(id, wire::FrameType::kSignal, 0, wire::encode_u32(static_cast<std::uint32_t>(number)));
+    link->send(id, wire::FrameType::kSignal, 0,
+               wire::encode_u32(static_cast<std::uint32_t>(number)));
   }
 
   Reply& stream(std::uint32_t id) { return streams_[id].reply; }
@@ -109,7 +112,8 @@ class TestHost {
     return run(request, input);
   }
 
-  // Sends `total` bytes of a pattern as the window allows, then the end; the output is hashed, not kept.
+  // Sends `total` bytes of a pattern as the window allows, then the end; the output is hashed, not
+  // kept.
   std::string stream_through(std::uint32_t id, std::uint64_t total, sys::Sha256& sent) {
     State& state = streams_[id];
     sys::Sha256 received;
@@ -117,9 +121,12 @@ class TestHost {
     std::string block(wire::kMaxDataChunk, '\0');
     std::uint64_t seed = 1;
     while (total > 0) {
-      for (char& c : block) c = static_cast<char>((seed = seed * 6364136223846793005ULL + 1442695040888963407ULL) >> 56);
+      for (char& c : block)
+        c = static_cast<char>((seed = seed * 6364136223846793005ULL + 1442695040888963407ULL) >>
+                              56);
       until([&] { return state.window >= block.size(); });
-      const std::string_view part = std::string_view(block).substr(0, std::min<std::uint64_t>(block.size(), total));
+      const std::string_view part =
+          std::string_view(block).substr(0, std::min<std::uint64_t>(block.size(), total));
       sent.update(part);
       data(id, part);
       state.window -= static_cast<std::uint32_t>(part.size());
@@ -163,14 +170,21 @@ class TestHost {
     if (frame.stream == 0) return on_control(frame);
     State& state = streams_[frame.stream];
     switch (frame.type) {
-      case wire::FrameType::kStarted: state.reply.started = true; break;
-      case wire::FrameType::kCredit: state.window += MVM_TRY(wire::decode_u32(frame.payload)); break;
-      case wire::FrameType::kData: take(state, frame); break;
+      case wire::FrameType::kStarted:
+        state.reply.started = true;
+        break;
+      case wire::FrameType::kCredit:
+        state.window += MVM_TRY(wire::decode_u32(frame.payload));
+        break;
+      case wire::FrameType::kData:
+        take(state, frame);
+        break;
       case wire::FrameType::kClosed:
         state.reply.result = MVM_TRY(wire::decode_closed(frame.payload));
         state.reply.closed = true;
         break;
-      default: break;
+      default:
+        break;
     }
     return {};
   }
@@ -183,7 +197,8 @@ class TestHost {
     return {};
   }
   void take(State& state, const wire::Frame& frame) {
-    const std::string_view text(reinterpret_cast<const char*>(frame.payload.data()), frame.payload.size());
+    const std::string_view text(reinterpret_cast<const char*>(frame.payload.data()),
+                                frame.payload.size());
     if (state.sink) {
       state.sink(frame.payload);
     } else {
@@ -192,7 +207,8 @@ class TestHost {
     std::uint32_t& consumed = state.consumed[frame.channel];
     consumed += static_cast<std::uint32_t>(text.size());
     if (!grants || consumed < wire::kGrantThreshold) return;
-    link->send(frame.stream, wire::FrameType::kCredit, frame.channel, wire::encode_u32(std::exchange(consumed, 0)));
+    link->send(frame.stream, wire::FrameType::kCredit, frame.channel,
+               wire::encode_u32(std::exchange(consumed, 0)));
   }
 
   sys::EventLoop loop_;

@@ -20,7 +20,8 @@ std::optional<std::uint32_t> number(std::string_view text) {
   std::uint32_t value = 0;
   const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   // (uid_t)-1 means "leave unchanged" to the kernel.
-  if (text.empty() || ec != std::errc() || end != text.data() + text.size() || value == UINT32_MAX) return std::nullopt;
+  if (text.empty() || ec != std::errc() || end != text.data() + text.size() || value == UINT32_MAX)
+    return std::nullopt;
   return value;
 }
 
@@ -39,7 +40,8 @@ struct PasswdLine {
   std::string_view home;
 };
 
-std::optional<PasswdLine> find_passwd(std::string_view passwd, std::string_view name, std::optional<uid_t> uid) {
+std::optional<PasswdLine> find_passwd(std::string_view passwd, std::string_view name,
+                                      std::optional<uid_t> uid) {
   while (!passwd.empty()) {
     std::string_view line = cut(passwd, '\n');
     std::array<std::string_view, 6> field;
@@ -47,7 +49,8 @@ std::optional<PasswdLine> find_passwd(std::string_view passwd, std::string_view 
     const auto line_uid = number(field[2]);
     const auto line_gid = number(field[3]);
     if (field[0].empty() || !line_uid || !line_gid) continue;
-    if (field[0] == name || (uid && *uid == *line_uid)) return PasswdLine{field[0], *line_uid, *line_gid, field[5]};
+    if (field[0] == name || (uid && *uid == *line_uid))
+      return PasswdLine{field[0], *line_uid, *line_gid, field[5]};
   }
   return std::nullopt;
 }
@@ -80,7 +83,8 @@ std::vector<gid_t> groups_of(std::string_view group, std::string_view name) {
 }
 
 Error unknown(std::string_view what, std::string_view name) {
-  return Error(Errc::kInvalidArgument, "there is no " + std::string(what) + " '" + std::string(name) + "' in the guest")
+  return Error(Errc::kInvalidArgument,
+               "there is no " + std::string(what) + " '" + std::string(name) + "' in the guest")
       .with_hint("name one of the guest's /etc/passwd and /etc/group, or give a number");
 }
 
@@ -94,7 +98,8 @@ std::string read_database(const char* path) {
 
 }  // namespace
 
-Result<Credentials> resolve_user(std::string_view spec, std::string_view passwd, std::string_view group) {
+Result<Credentials> resolve_user(std::string_view spec, std::string_view passwd,
+                                 std::string_view group) {
   const bool with_group = spec.find(':') != std::string_view::npos;
   const std::string_view user = cut(spec, ':');
   Credentials out;

@@ -22,10 +22,11 @@ struct Credentials {
   std::string home = "/";
 };
 
-// "", "name", "uid", "name:group" or "uid:gid". Empty is root. A name must exist; a number need not.
-// With an explicit group the supplementary groups are dropped, as OCI runtimes do.
-// Errors: kInvalidArgument naming the user or group.
-Result<Credentials> resolve_user(std::string_view spec, std::string_view passwd, std::string_view group);
+// "", "name", "uid", "name:group" or "uid:gid". Empty is root. A name must exist; a number need
+// not. With an explicit group the supplementary groups are dropped, as OCI runtimes do. Errors:
+// kInvalidArgument naming the user or group.
+Result<Credentials> resolve_user(std::string_view spec, std::string_view passwd,
+                                 std::string_view group);
 
 // The same with the guest's files; a missing file counts as empty.
 Result<Credentials> lookup_user(std::string_view spec);

@@ -8,9 +8,11 @@ namespace mvm::agent {
 namespace {
 
 constexpr const char* kPasswd =
-    "root:x:0:0:root:/root:/bin/sh\nbroken line\nbad:x:notanumber:1::/:\nwww:x:33:44:web:/var/www:/bin/sh\n"
+    "root:x:0:0:root:/root:/bin/sh\nbroken "
+    "line\nbad:x:notanumber:1::/:\nwww:x:33:44:web:/var/www:/bin/sh\n"
     "1000:x:7:8::/seven:\n";
-constexpr const char* kGroup = "root:x:0:\nweb:x:44:\nstaff:x:50:a,www,b\nother:x:51:wwwx\naudio:x:29:www\n";
+constexpr const char* kGroup =
+    "root:x:0:\nweb:x:44:\nstaff:x:50:a,www,b\nother:x:51:wwwx\naudio:x:29:www\n";
 
 TEST(Users, EmptyIsRootWithItsHome) {
   const auto user = resolve_user("", kPasswd, kGroup).value();
@@ -26,7 +28,9 @@ TEST(Users, NameBringsGroupHomeAndSupplementaryGroups) {
   EXPECT_THAT(user.groups, testing::ElementsAre(50U, 29U));
 }
 
-TEST(Users, KnownNumberIsTheSameAsItsName) { EXPECT_EQ(resolve_user("33", kPasswd, kGroup).value().name, "www"); }
+TEST(Users, KnownNumberIsTheSameAsItsName) {
+  EXPECT_EQ(resolve_user("33", kPasswd, kGroup).value().name, "www");
+}
 
 TEST(Users, UnknownNumberIsTakenAsItIs) {
   const auto user = resolve_user("4242", kPasswd, kGroup).value();
@@ -35,7 +39,9 @@ TEST(Users, UnknownNumberIsTakenAsItIs) {
   EXPECT_EQ(user.home, "/");
 }
 
-TEST(Users, ANameOfDigitsWinsOverTheNumber) { EXPECT_EQ(resolve_user("1000", kPasswd, kGroup).value().uid, 7U); }
+TEST(Users, ANameOfDigitsWinsOverTheNumber) {
+  EXPECT_EQ(resolve_user("1000", kPasswd, kGroup).value().uid, 7U);
+}
 
 TEST(Users, ExplicitGroupReplacesAllOthers) {
   const auto user = resolve_user("www:staff", kPasswd, kGroup).value();
@@ -51,7 +57,9 @@ TEST(Users, UnknownNamesAreErrors) {
   EXPECT_FALSE(resolve_user("bad", kPasswd, kGroup));
 }
 
-TEST(Users, TheNumberThatMeansUnchangedIsRefused) { EXPECT_FALSE(resolve_user("4294967295", kPasswd, kGroup)); }
+TEST(Users, TheNumberThatMeansUnchangedIsRefused) {
+  EXPECT_FALSE(resolve_user("4294967295", kPasswd, kGroup));
+}
 
 TEST(Users, RootNeedsNoFiles) { EXPECT_EQ(resolve_user("", "", "").value().home, "/root"); }
 

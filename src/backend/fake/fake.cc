@@ -22,14 +22,15 @@ class FakeMachine final : public Machine {
 
   Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
     loop_ = &loop;
-    return loop.add(process_.child.pidfd(), EPOLLIN, [this, on_end = std::move(on_end)](std::uint32_t) {
-      loop_->remove(process_.child.pidfd());
-      ErrorTail errors;
-      errors.drain(process_.errors.get());
-      MachineEnd end{EndReason::kEngineExit, {}, errors.text()};
-      if (auto status = process_.child.wait()) end.status = *status;
-      on_end(end);
-    });
+    return loop.add(process_.child.pidfd(), EPOLLIN,
+                    [this, on_end = std::move(on_end)](std::uint32_t) {
+                      loop_->remove(process_.child.pidfd());
+                      ErrorTail errors;
+                      errors.drain(process_.errors.get());
+                      MachineEnd end{EndReason::kEngineExit, {}, errors.text()};
+                      if (auto status = process_.child.wait()) end.status = *status;
+                      on_end(end);
+                    });
   }
 
   void kill() override { (void)process_.child.signal(SIGKILL); }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fake backend: the guest agent as an ordinary host process, without any boundary. For tests of everything
-// above the engine only; it asks for isolation `container` and says so, and is never selected by itself.
+// The fake backend: the guest agent as an ordinary host process, without any boundary. For tests of
+// everything above the engine only; it asks for isolation `container` and says so, and is never
+// selected by itself.
 #pragma once
 
 #include "backend/backend.h"

@@ -35,9 +35,10 @@ class QemuMachine final : public Machine {
   Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
     loop_ = &loop;
     on_end_ = std::move(on_end);
-    qmp_ = std::make_unique<Qmp>(loop, std::move(process_.control), [this](const QmpMessage& event) {
-      if (event.name == "SHUTDOWN") end_.reason = end_reason(event.reason);
-    });
+    qmp_ =
+        std::make_unique<Qmp>(loop, std::move(process_.control), [this](const QmpMessage& event) {
+          if (event.name == "SHUTDOWN") end_.reason = end_reason(event.reason);
+        });
     MVM_TRY(qmp_->start());
     MVM_TRY(loop.add(process_.errors.get(), EPOLLIN, [this](std::uint32_t) {
       if (!errors_.drain(process_.errors.get())) loop_->remove(process_.errors.get());
@@ -67,9 +68,7 @@ class QemuMachine final : public Machine {
 
 }  // namespace
 
-Result<LaunchPlan> QemuBackend::plan(const spec::VmSpec& vm) const {
-  return qemu::plan(vm);
-}
+Result<LaunchPlan> QemuBackend::plan(const spec::VmSpec& vm) const { return qemu::plan(vm); }
 
 Result<std::unique_ptr<Machine>> QemuBackend::launch(const LaunchPlan& plan) const {
   EngineProcess process = MVM_TRY(start_engine(plan));

@@ -49,13 +49,20 @@ struct Case {
 };
 
 std::vector<Case> cases() {
-  std::vector<Case> out = {{"default", standard()}, {"scratch", with_scratch()}, {"scratch-thrown-away", with_scratch()},
-                           {"no-network", standard()}, {"forwards", standard()}, {"kvm", standard()},
-                           {"commas", with_scratch()}, {"cmdline-extra", standard()}, {"four-vcpus", standard()},
+  std::vector<Case> out = {{"default", standard()},
+                           {"scratch", with_scratch()},
+                           {"scratch-thrown-away", with_scratch()},
+                           {"no-network", standard()},
+                           {"forwards", standard()},
+                           {"kvm", standard()},
+                           {"commas", with_scratch()},
+                           {"cmdline-extra", standard()},
+                           {"four-vcpus", standard()},
                            {"unknown-tsc", standard()}};
   out[2].vm.remove_when_done = true;
   out[3].vm.network.mode = spec::NetworkMode::kNone;
-  out[4].vm.network.forwards = {{"127.0.0.1", 8080, 80, spec::Protocol::kTcp}, {"0.0.0.0", 5353, 53, spec::Protocol::kUdp}};
+  out[4].vm.network.forwards = {{"127.0.0.1", 8080, 80, spec::Protocol::kTcp},
+                                {"0.0.0.0", 5353, 53, spec::Protocol::kUdp}};
   out[5].vm.accelerator = "kvm";
   out[6].vm.name = "a,b=c";
   out[6].vm.image_path = "/data/with,comma \"quoted\"/a.erofs";
@@ -104,7 +111,8 @@ TEST(QemuPlan, RunsEveryEngineInItsSandbox) {
 }
 
 TEST(QemuPlan, OpensTheImageReadOnly) {
-  EXPECT_THAT(lines(plan(with_scratch()).value()), HasSubstr(R"("filename":"/data/images/a.erofs","read-only":true)"));
+  EXPECT_THAT(lines(plan(with_scratch()).value()),
+              HasSubstr(R"("filename":"/data/images/a.erofs","read-only":true)"));
 }
 
 TEST(QemuPlan, RefusesAnArchitectureItHasNoMachineFor) {

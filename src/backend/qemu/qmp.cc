@@ -66,14 +66,17 @@ Result<> Qmp::start() {
 
 void Qmp::execute(std::string_view command) {
   const std::string line = command_line(command, next_id_++);
-  if (ready_) transmit(line);
-  else waiting_ += line;
+  if (ready_)
+    transmit(line);
+  else
+    waiting_ += line;
 }
 
 // The commands are short and few, and QEMU always reads: a socket that is full means a dead engine.
 void Qmp::transmit(const std::string& line) {
   if (!fd_) return;
-  if (::send(fd_.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
+  if (::send(fd_.get(), line.data(), line.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(line.size()))
     log::warn("qmp: engine does not take commands");
 }
 
@@ -109,8 +112,10 @@ void Qmp::receive() {
     const std::string line = buffer_.substr(0, end);
     buffer_.erase(0, end + 1);
     auto message = parse_qmp(line);
-    if (message) handle(*message);
-    else log::warn(message.error().text());
+    if (message)
+      handle(*message);
+    else
+      log::warn(message.error().text());
   }
 }
 

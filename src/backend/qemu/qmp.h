@@ -19,9 +19,9 @@ namespace mvm::backend::qemu {
 // One line from QEMU, understood as far as mvm needs.
 struct QmpMessage {
   enum class Kind { kGreeting, kReturn, kError, kEvent } kind = Kind::kEvent;
-  std::uint64_t id = 0;   // kReturn, kError
-  std::string name;       // kEvent: its name; kError: the description
-  std::string reason;     // kEvent SHUTDOWN: "guest-shutdown", "guest-reset", "guest-panic", …
+  std::uint64_t id = 0;  // kReturn, kError
+  std::string name;      // kEvent: its name; kError: the description
+  std::string reason;    // kEvent SHUTDOWN: "guest-shutdown", "guest-reset", "guest-panic", …
 };
 
 // Pure. Errors: kCorrupt when the line is not a QMP message.

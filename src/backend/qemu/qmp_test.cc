@@ -20,7 +20,8 @@ using testing::HasSubstr;
 using Kind = QmpMessage::Kind;
 
 TEST(ParseQmp, KnowsTheGreeting) {
-  EXPECT_EQ(parse_qmp(R"({"QMP": {"version": {}, "capabilities": ["oob"]}})").value().kind, Kind::kGreeting);
+  EXPECT_EQ(parse_qmp(R"({"QMP": {"version": {}, "capabilities": ["oob"]}})").value().kind,
+            Kind::kGreeting);
 }
 
 TEST(ParseQmp, KnowsAnAnswerAndItsNumber) {
@@ -31,29 +32,34 @@ TEST(ParseQmp, KnowsAnAnswerAndItsNumber) {
 
 TEST(ParseQmp, KnowsAnErrorAndItsDescription) {
   const QmpMessage message =
-      parse_qmp(R"({"id": 3, "error": {"class": "CommandNotFound", "desc": "no such command"}})").value();
+      parse_qmp(R"({"id": 3, "error": {"class": "CommandNotFound", "desc": "no such command"}})")
+          .value();
   EXPECT_EQ(message.kind, Kind::kError);
   EXPECT_EQ(message.id, 3U);
   EXPECT_EQ(message.name, "no such command");
 }
 
 TEST(ParseQmp, KnowsWhyAGuestShutDown) {
-  const QmpMessage message = parse_qmp(
-      R"({"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-panic"}})").value();
+  const QmpMessage message =
+      parse_qmp(
+          R"({"timestamp": {"seconds": 1}, "event": "SHUTDOWN", "data": {"guest": true, "reason": "guest-panic"}})")
+          .value();
   EXPECT_EQ(message.kind, Kind::kEvent);
   EXPECT_EQ(message.name, "SHUTDOWN");
   EXPECT_EQ(message.reason, "guest-panic");
 }
 
 TEST(ParseQmp, TakesFieldsOfAnotherTypeAsAbsent) {
-  const QmpMessage message = parse_qmp(R"({"event": 5, "data": {"reason": []}, "id": "x"})").value();
+  const QmpMessage message =
+      parse_qmp(R"({"event": 5, "data": {"reason": []}, "id": "x"})").value();
   EXPECT_EQ(message.name, "");
   EXPECT_EQ(message.reason, "");
   EXPECT_EQ(message.id, 0U);
 }
 
 TEST(ParseQmp, RefusesWhatIsNoMessage) {
-  for (const char* line : {"", "{", "[]", "7", "null", "{}", R"({"error": "text"})", R"({"hello": 1})", "\xff\xfe"})
+  for (const char* line :
+       {"", "{", "[]", "7", "null", "{}", R"({"error": "text"})", R"({"hello": 1})", "\xff\xfe"})
     EXPECT_EQ(parse_qmp(line).error().code(), Errc::kCorrupt) << line;
 }
 
@@ -63,11 +69,14 @@ class QmpTest : public testing::Test {
   void SetUp() override {
     ::signal(SIGPIPE, SIG_IGN);
     ASSERT_TRUE(sys::set_nonblocking(pair_.second.get(), true));
-    qmp_ = std::make_unique<Qmp>(loop_, std::move(pair_.first),
-                                 [this](const QmpMessage& event) { events_.push_back(event.name + ":" + event.reason); });
+    qmp_ = std::make_unique<Qmp>(loop_, std::move(pair_.first), [this](const QmpMessage& event) {
+      events_.push_back(event.name + ":" + event.reason);
+    });
     ASSERT_TRUE(qmp_->start());
   }
-  void engine_says(const std::string& text) { ASSERT_TRUE(sys::write_full(pair_.second.get(), text)); }
+  void engine_says(const std::string& text) {
+    ASSERT_TRUE(sys::write_full(pair_.second.get(), text));
+  }
   void turn() { (void)loop_.run_once(Deadline::after(Millis(0), "nothing")); }
   std::string heard() {
     std::array<std::byte, 4096> bytes;
@@ -115,7 +124,8 @@ TEST_F(QmpTest, GivesUpOnALineWithoutEnd) {
     (void)sys::write_some(pair_.second.get(), std::as_bytes(std::span(flood)));
     turn();
   }
-  EXPECT_EQ(sys::write_some(pair_.second.get(), std::as_bytes(std::span(flood))).error().errnum(), EPIPE);
+  EXPECT_EQ(sys::write_some(pair_.second.get(), std::as_bytes(std::span(flood))).error().errnum(),
+            EPIPE);
 }
 
 TEST_F(QmpTest, SurvivesTheEndOfTheEngine) {

@@ -29,7 +29,8 @@ Result<const Backend*> find_backend(std::string_view name) {
     if (backend->name() == name) return backend;
     list += (list.empty() ? "" : ", ") + std::string(backend->name());
   }
-  return Error(Errc::kInvalidArgument, "there is no backend '" + std::string(name) + "'").with_hint("choose one of " + list);
+  return Error(Errc::kInvalidArgument, "there is no backend '" + std::string(name) + "'")
+      .with_hint("choose one of " + list);
 }
 
 }  // namespace mvm::backend

@@ -8,7 +8,8 @@ namespace mvm::backend {
 namespace {
 
 TEST(Registry, FindsEveryBackendUnderItsName) {
-  for (const std::string_view name : backend_names()) EXPECT_EQ(find_backend(name).value()->name(), name);
+  for (const std::string_view name : backend_names())
+    EXPECT_EQ(find_backend(name).value()->name(), name);
   EXPECT_THAT(backend_names(), testing::ElementsAre("qemu", "fake"));
 }
 
