@@ -102,7 +102,7 @@ Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t c
                                     std::size_t limit) {
   Block& block = tail(kHeaderSize + limit);
   const auto space = block.space();
-  const auto got = sys::read_some(fd, space.subspan(kHeaderSize, limit));
+  auto got = sys::read_some(fd, space.subspan(kHeaderSize, limit));
   if (!got || *got == 0) {
     return got;  // an empty block at the end of the queue is no harm: flush() passes over it
   }

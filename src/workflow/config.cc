@@ -34,6 +34,12 @@ const ConfigKey* find_key(std::string_view name) {
 }
 
 Result<> check_value(const std::string& key, const std::string& value) {
+  // Escapes in the file can spell what the file itself may not hold.
+  for (const char c : value) {
+    if (c < ' ' || c > '~')
+      return Error(Errc::kInvalidArgument,
+                   "the value holds a character that is not printable ASCII");
+  }
   if (key == "memory" || key == "disk") {
     MVM_TRY(parse_size(value));
   } else if (key == "isolation") {
