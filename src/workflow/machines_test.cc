@@ -127,11 +127,18 @@ TEST_F(ConfigTest, IsEmptyWithoutAFile) {
 TEST_F(ConfigTest, ComesBackAsItWasSaved) {
   Config config;
   ASSERT_TRUE(config.set("memory", "1G"));
-  ASSERT_TRUE(config.set("image", "debian:\"odd\"\n"));
+  ASSERT_TRUE(config.set("image", "debian:\"odd\""));
   ASSERT_TRUE(config.save(layout_));
   const Config again = Config::load(layout_).value();
   EXPECT_EQ(again.get("memory"), "1G");
-  EXPECT_EQ(again.get("image"), "debian:\"odd\"\n");
+  EXPECT_EQ(again.get("image"), "debian:\"odd\"");
+}
+
+TEST_F(ConfigTest, RefusesWhatIsNotPrintableAscii) {
+  Config config;
+  EXPECT_EQ(config.set("image", "a\nb").error().code(), Errc::kInvalidArgument);
+  EXPECT_EQ(Config::parse("image = \"\\u00e9\"", "c").error().code(), Errc::kInvalidArgument);
+  EXPECT_EQ(Config::parse("# \xc3\xa9", "c").error().code(), Errc::kInvalidArgument);
 }
 
 TEST_F(ConfigTest, ForgetsAKeyThatIsSetToNothing) {

@@ -32,6 +32,7 @@ class TestHost {
   // `pids`-like options of the server may be set before the agent is forked.
   explicit TestHost(wire::Hello hello = {}, ServerOptions options = {})
       : loop_(sys::EventLoop::create().value()) {
+    ::signal(SIGPIPE, SIG_IGN);  // as every program of mvm: an agent that hangs up is an error
     auto pair = sys::make_socket_pair().value();
     agent_ = ::fork();
     if (agent_ == 0) {
