@@ -83,7 +83,7 @@ struct Directory {
   const char* path;
   mode_t mode;
 };
-constexpr std::array<Directory, 18> kDirectories = {{{"bin", 0755},
+constexpr std::array<Directory, 19> kDirectories = {{{"bin", 0755},
                                                      {"sbin", 0755},
                                                      {"usr", 0755},
                                                      {"usr/bin", 0755},
@@ -95,6 +95,7 @@ constexpr std::array<Directory, 18> kDirectories = {{{"bin", 0755},
                                                      {"run", 0755},
                                                      {"tmp", 01777},
                                                      {"root", 0700},
+                                                     {"srv", 0755},
                                                      {"home", 0755},
                                                      {"var", 0755},
                                                      {"var/log", 0755},

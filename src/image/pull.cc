@@ -205,6 +205,9 @@ Error with_next_step(Error error) {
     case Errc::kPermission:
       return std::move(error).with_hint(
           "check who may read the source and write mvm's directories");
+    case Errc::kIo:
+      return std::move(error).with_hint(
+          "check that the source is what its prefix says, and can be read");
     default:
       return error;
   }

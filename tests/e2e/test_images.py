@@ -209,7 +209,7 @@ def test_unknown_tag_is_named(home, layout):
 
 def test_image_of_another_architecture_is_refused_naming_both(home):
     LayoutDir(home.work / "arm", arch="arm64")
-    refused(home, "oci:arm", "x86_64", "a")
+    refused(home, "oci:arm", "arm64", "amd64")
 
 
 def test_layer_that_climbs_out_is_refused_and_writes_nothing(home):

@@ -54,7 +54,8 @@ Result<> copy_data(archive* in, archive* out, const std::string& name) {
     const int got = ::archive_read_data_block(in, &data, &size, &offset);
     if (got == ARCHIVE_EOF) return {};
     if (got < ARCHIVE_WARN) return archive_failure(in, "reading " + name);
-    if (::archive_write_data_block(out, data, size, offset) < ARCHIVE_WARN)
+    // A full disk is ARCHIVE_WARN to libarchive; a file without its content is a failure to us.
+    if (::archive_write_data_block(out, data, size, offset) < ARCHIVE_OK)
       return archive_failure(out, "writing " + name);
   }
 }
