@@ -33,7 +33,8 @@ Result<std::string> fingerprint_of(const Source& source, spec::Arch arch) {
   switch (source.kind) {
     case SourceKind::kBusybox: {
       const auto busybox = sys::find_program("busybox");
-      return busybox ? file_fingerprint(*busybox) : std::string();
+      // The number is that of the tree around it (busybox.cc).
+      return busybox ? "tree-2 " + MVM_TRY(file_fingerprint(*busybox)) : std::string();
     }
     case SourceKind::kDirectory:
       return directory_fingerprint(source.path);

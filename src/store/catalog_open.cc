@@ -3,6 +3,7 @@
 
 #include "store/catalog_state.h"
 #include "store/schema.h"
+#include "sys/files.h"
 #include "sys/io.h"
 
 namespace mvm::store {
@@ -22,9 +23,10 @@ Result<> check_version(std::int64_t version, const std::string& path) {
       .with_hint("use the newer mvmctl that wrote it, or set MVM_HOME to another directory");
 }
 
-// Two processes may find an empty file at once: the transaction lets the second see the first one's
-// work.
+// To be called with the first-use lock held: the change to WAL needs the file alone and, unlike
+// every other statement, does not wait for it.
 Result<> create_tables(sqlite3* db) {
+  if (MVM_TRY(user_version(db)) >= kSchemaVersion) return {};  // somebody else was first
   MVM_TRY(execute(db, "PRAGMA journal_mode=WAL"));
   MVM_TRY(execute(db, "BEGIN IMMEDIATE"));
   const std::string script =
@@ -58,10 +60,19 @@ Result<Catalog> Catalog::open(const Layout& layout) {
   const std::string path = layout.database_path();
   MVM_TRY(sys::make_dirs(layout.data_dir));
   auto state = std::make_unique<State>();
+  // Nobody reads a file that is still empty without the lock, so that the one who fills it has it
+  // alone.
+  std::optional<sys::FileLock> first_use;
+  struct stat st;
+  if (::stat(path.c_str(), &st) != 0 || st.st_size == 0)
+    first_use = MVM_TRY(sys::FileLock::acquire(path + ".lock"));
   state->db = MVM_TRY(open_database(path, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE));
   const std::int64_t version = MVM_TRY_CTX(user_version(state->db.get()), path);
   MVM_TRY(check_version(version, path));
-  if (version < kSchemaVersion) MVM_TRY_CTX(create_tables(state->db.get()), path);
+  if (version < kSchemaVersion) {
+    if (!first_use) first_use = MVM_TRY(sys::FileLock::acquire(path + ".lock"));
+    MVM_TRY_CTX(create_tables(state->db.get()), path);
+  }
   MVM_TRY_CTX(execute(state->db.get(), "PRAGMA synchronous=NORMAL"), path);
   return Catalog(std::move(state));
 }
