@@ -45,9 +45,7 @@ Server::Server(sys::EventLoop& loop, sys::UniqueFd fd, ServerOptions options)
       link_(loop, std::move(fd),
             {[this](const wire::Frame& frame) { return on_frame(frame); },
              [this](std::optional<Error> error) { on_link_closed(std::move(error)); },
-             [this] {
-               for (const auto& [id, stream] : streams_) stream->on_writable();
-             }}) {}
+             [this] { on_link_writable(); }}) {}
 
 Result<std::optional<Error>> Server::run() {
   ::signal(SIGPIPE, SIG_IGN);
@@ -180,6 +178,13 @@ void Server::on_child() {
     by_pid_.erase(it);
     stream->on_reaped(status);
   }
+}
+
+// A stream may close while it is pumped and leaves the table then; the object lives on in closed_.
+void Server::on_link_writable() {
+  std::vector<Stream*> streams;
+  for (const auto& [id, stream] : streams_) streams.push_back(stream.get());
+  for (Stream* stream : streams) stream->on_writable();
 }
 
 void Server::on_stream_closed(Stream& stream) {

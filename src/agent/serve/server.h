@@ -53,6 +53,7 @@ class Server {
   void on_stream_closed(Stream& stream);
   void signal_everyone(int signum);
   void halt();
+  void on_link_writable();
   void on_link_closed(std::optional<Error> error);
 
   sys::EventLoop& loop_;

@@ -2,8 +2,13 @@
 #include <dirent.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "agent/serve/test_host.h"
+#include "sys/unique_fd.h"
 
 namespace mvm::agent {
 namespace {
@@ -49,6 +54,20 @@ TEST(Server, PassesAHundredMegabytesThroughCatInFlatMemory) {
   const std::string received = host.stream_through(host.exec({"cat"}), 100 << 20, sent);
   EXPECT_EQ(received, sent.finish());
   EXPECT_LT(host.agent_memory() - before, 12 * 1024);
+}
+
+TEST(Server, ClosesAStreamWhoseReaderWasSlowerThanItsProcess) {
+  TestHost host({}, {}, 4096);
+  const auto id = host.exec({"head", "-c", "100000", "/dev/zero"});
+  ASSERT_TRUE(host.until([&] { return host.stream(id).started; }));
+  pollfd process{static_cast<int>(::syscall(SYS_pidfd_open, host.stream(id).pid, 0)), POLLIN, 0};
+  ASSERT_GE(process.fd, 0);
+  const sys::UniqueFd owner(process.fd);
+  // We read nothing until the process is gone. Its pipe and the link hold what it has written.
+  ASSERT_EQ(::poll(&process, 1, 10'000), 1);
+  EXPECT_EQ(host.wait(id).out.size(), 100'000U);
+  EXPECT_EQ(host.stream(id).result.code, 0);
+  EXPECT_FALSE(host.ended);
 }
 
 TEST(Server, AStoppedReaderHoldsBackOnlyItsOwnStream) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <fstream>
@@ -21,6 +22,7 @@ namespace mvm::agent {
 
 struct Reply {
   bool started = false;
+  pid_t pid = 0;
   bool closed = false;
   wire::Closed result;
   std::string out;
@@ -29,11 +31,14 @@ struct Reply {
 
 class TestHost {
  public:
-  // `pids`-like options of the server may be set before the agent is forked.
-  explicit TestHost(wire::Hello hello = {}, ServerOptions options = {})
+  // `pids`-like options of the server may be set before the agent is forked. With a `send_buffer`
+  // the agent can send about that many bytes until we read.
+  explicit TestHost(wire::Hello hello = {}, ServerOptions options = {}, int send_buffer = 0)
       : loop_(sys::EventLoop::create().value()) {
     ::signal(SIGPIPE, SIG_IGN);  // as every program of mvm: an agent that hangs up is an error
     auto pair = sys::make_socket_pair().value();
+    if (send_buffer > 0)
+      ::setsockopt(pair.second.get(), SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
     agent_ = ::fork();
     if (agent_ == 0) {
       pair.first.reset();
@@ -173,6 +178,7 @@ class TestHost {
     switch (frame.type) {
       case wire::FrameType::kStarted:
         state.reply.started = true;
+        state.reply.pid = static_cast<pid_t>(MVM_TRY(wire::decode_u32(frame.payload)));
         break;
       case wire::FrameType::kCredit:
         state.window += MVM_TRY(wire::decode_u32(frame.payload));
