@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256 as lower-case hex, by OpenSSL.
+// SHA-256 as lower-case hex, by Nettle.
 #pragma once
 
 #include <memory>
