@@ -100,16 +100,16 @@ class Session {
   }
 
   void read_input() {
-    static thread_local std::array<std::byte, wire::kMaxDataChunk> chunk;
-    const std::size_t limit = std::min<std::size_t>(chunk.size(), stream_->credit());
-    const auto n = sys::read_some(io_.input, std::span(chunk).first(limit));
+    chunk_.resize(wire::kMaxDataChunk);
+    const std::size_t limit = std::min<std::size_t>(chunk_.size(), stream_->credit());
+    const auto n = sys::read_some(io_.input, std::span(chunk_).first(limit));
     if (!n && n.error().errnum() == EAGAIN) return;
     if (!n || *n == 0) {
       input_done_ = true;
       set_input_watch(false);
       return stream_->send_eof();
     }
-    stream_->send(std::span(chunk).first(*n));
+    stream_->send(std::span(chunk_).first(*n));
     moved(*n);
   }
 
@@ -158,6 +158,7 @@ class Session {
   std::uint64_t total_ = 0;
   bool input_always_ready_ = false;
   bool watching_input_ = false;
+  std::vector<std::byte> chunk_;
   bool input_done_ = false;
   bool output_broken_ = false;
 };

@@ -82,11 +82,12 @@ TEST_F(Streams, RefuseARequestThatDoesNotFitIntoAFrame) {
 
 TEST_F(Streams, CutInputIntoChunksAndCountItsCredit) {
   const auto stream = open();
-  stream->send(std::vector<std::byte>(100'000));
+  constexpr std::size_t kBytes = wire::kMaxDataChunk + 36'000;
+  stream->send(std::vector<std::byte>(kBytes));
   ASSERT_EQ(sent_.size(), 2U);
   EXPECT_EQ(sent_[0].size, wire::kMaxDataChunk);
-  EXPECT_EQ(sent_[1].size, 100'000 - wire::kMaxDataChunk);
-  EXPECT_EQ(stream->credit(), wire::kInitialWindow - 100'000);
+  EXPECT_EQ(sent_[1].size, kBytes - wire::kMaxDataChunk);
+  EXPECT_EQ(stream->credit(), wire::kInitialWindow - kBytes);
 }
 
 TEST_F(Streams, GainCreditWhenTheGuestGrantsIt) {

@@ -82,7 +82,9 @@ void Link::drop_front() {
 void Link::schedule_flush() {
   if (interest_ & EPOLLOUT) return;  // the descriptor was full; it will tell when it is not
   if (queued_ >= kFlushAtOnce) return flush();
-  loop_.defer(this, [this] { flush(); });
+  loop_.defer(this, [this] {
+    if (!(interest_ & EPOLLOUT)) flush();
+  });
 }
 
 void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel,
@@ -100,6 +102,7 @@ void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel,
 
 Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t channel,
                                     std::size_t limit) {
+  if (const std::size_t moved = move_from(fd, stream, channel, limit); moved > 0) return moved;
   Block& block = tail(kHeaderSize + limit);
   const auto space = block.space();
   auto got = sys::read_some(fd, space.subspan(kHeaderSize, limit));
@@ -115,8 +118,38 @@ Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t c
   return *got;
 }
 
+// Only when nothing is queued, because the stage goes first. Moves nothing on a link that cannot
+// send: the copying way takes the bytes then.
+std::size_t Link::move_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit) {
+  if (limit < Stage::kLeast || !open_ || !writable_ || (interest_ & EPOLLOUT)) return 0;
+  if (!queue_.empty()) flush();
+  if (!open_ || !writable_ || !queue_.empty() || !stage_empty()) return 0;
+  if (!stage_) {
+    auto made = Stage::create();
+    if (!made) return 0;
+    stage_.emplace(std::move(*made));
+  }
+  const std::size_t moved = stage_->fill(fd, stream, channel, limit);
+  if (moved > 0) flush();
+  return moved;
+}
+
+// True when nothing is left in it.
+bool Link::drain_stage() {
+  if (stage_empty()) return true;
+  auto drained = stage_->drain(fd_.get());
+  if (drained) return true;
+  if (drained.error().errnum() != EAGAIN) broken(drained.error());
+  return false;
+}
+
+void Link::broken(const Error& error) {
+  if (error.errnum() == EPIPE || error.errnum() == ECONNRESET) return stop_writing();
+  close(error);
+}
+
 void Link::flush() {
-  while (open_ && !queue_.empty()) {
+  while (open_ && drain_stage() && !queue_.empty()) {
     std::array<iovec, 16> parts;
     std::size_t count = 0;
     for (const Block& block : queue_) {
@@ -127,8 +160,7 @@ void Link::flush() {
     const ssize_t n = ::writev(fd_.get(), parts.data(), static_cast<int>(count));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
-    if (n < 0 && (errno == EPIPE || errno == ECONNRESET)) return stop_writing();
-    if (n < 0) return close(Error::from_errno("write to peer"));
+    if (n < 0) return broken(Error::from_errno("write to peer"));
     queued_ -= static_cast<std::size_t>(n);
     head_sent_ += static_cast<std::size_t>(n);
     while (!queue_.empty() && head_sent_ >= queue_.front().size()) {
@@ -143,6 +175,7 @@ void Link::flush() {
 // there.
 void Link::stop_writing() {
   writable_ = false;
+  stage_.reset();
   queue_.clear();
   queued_ = head_sent_ = 0;
   update_interest();
@@ -150,7 +183,7 @@ void Link::stop_writing() {
 
 void Link::update_interest() {
   if (!open_) return;
-  const std::uint32_t want = EPOLLIN | (queue_.empty() ? 0U : EPOLLOUT);
+  const std::uint32_t want = EPOLLIN | (queue_.empty() && stage_empty() ? 0U : EPOLLOUT);
   if (want == interest_) return;
   interest_ = want;
   if (auto done = loop_.modify(fd_.get(), want); !done) close(done.error());
@@ -162,6 +195,7 @@ void Link::close(std::optional<Error> error) {
   loop_.cancel_deferred(this);
   loop_.remove(fd_.get());
   fd_.reset();
+  stage_.reset();
   queue_.clear();
   queued_ = 0;
   handlers_.on_closed(std::move(error));

@@ -15,6 +15,7 @@
 #include "sys/unique_fd.h"
 #include "wire/frame.h"
 #include "wire/messages.h"
+#include "wire/stage.h"
 
 namespace mvm::wire {
 
@@ -43,16 +44,16 @@ class Link {
   void send(std::uint32_t stream, FrameType type, std::uint8_t channel,
             std::span<const std::byte> payload);
   void send_control(FrameType type, const Payload& payload) { send(0, type, 0, payload); }
-  // Reads up to `limit` bytes from `fd` straight into a data frame. Returns the count; 0 at end of
-  // file. Errors: read's (errno EAGAIN when there is nothing). There is no splice(2) here:
-  // Linux 6.1's virtio port loses what it has taken from the pipe when its queue is full.
+  // Reads up to `limit` bytes from `fd` straight into a data frame; moves them without a copy when
+  // `fd` is a pipe that holds much and nothing is queued. Returns the count; 0 at end of file.
+  // Errors: read's (errno EAGAIN when there is nothing).
   Result<std::size_t> send_from(int fd, std::uint32_t stream, std::uint8_t channel,
                                 std::size_t limit);
 
   bool open() const { return open_; }
   // True while more should not be produced.
-  bool congested() const { return queued_ >= kLinkHighWater; }
-  std::size_t queued() const { return queued_; }
+  bool congested() const { return queued_ >= kLinkHighWater || !stage_empty(); }
+  std::size_t queued() const { return queued_ + (stage_ ? stage_->held() : 0); }
   // Ends the link as if the peer had: on_closed is called.
   void close(std::optional<Error> error);
   int fd() const { return fd_.get(); }
@@ -68,6 +69,10 @@ class Link {
   void flush();
   void update_interest();
   Block& tail(std::size_t room);
+  bool stage_empty() const { return !stage_ || stage_->empty(); }
+  std::size_t move_from(int fd, std::uint32_t stream, std::uint8_t channel, std::size_t limit);
+  bool drain_stage();
+  void broken(const Error& error);
 
   sys::EventLoop& loop_;
   sys::UniqueFd fd_;
@@ -76,6 +81,7 @@ class Link {
   std::deque<Block> queue_;
   std::deque<Block>
       spare_;  // emptied blocks: new ones are pages that the kernel has to clear first
+  std::optional<Stage> stage_;  // goes before the queue; made when it is first needed
   std::size_t head_sent_ = 0;
   std::size_t queued_ = 0;
   std::uint32_t interest_ = 0;

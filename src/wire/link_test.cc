@@ -5,8 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/epoll.h>
 
 #include <memory>
+#include <thread>
 
 #include "sys/io.h"
 #include "sys/random.h"
@@ -141,6 +143,123 @@ TEST_F(LinkTest, SendsNothingWhenADescriptorHasNothing) {
   EXPECT_EQ(a_.link->queued(), 0U);
   a_.link->send(1, FrameType::kEof, 1, {});
   ASSERT_TRUE(until([&] { return b_.frames == 1; }));
+}
+
+// A pipe whose writer never waits for the reader, as a process would fill it.
+class PipeTest : public LinkTest {
+ protected:
+  void SetUp() override {
+    LinkTest::SetUp();
+    ASSERT_TRUE(sys::set_nonblocking(pipe_.read_end.get(), true));
+    ::fcntl(pipe_.read_end.get(), F_SETPIPE_SZ, 256 * 1024);
+  }
+  void put(std::span<const std::byte> bytes) {
+    sent_.update(bytes);
+    ASSERT_TRUE(sys::write_full(pipe_.write_end.get(), bytes));
+  }
+  // All that the pipe holds; stops when the link takes no more.
+  std::size_t pump() {
+    std::size_t moved = 0;
+    while (!a_.link->congested()) {
+      const auto n = a_.link->send_from(pipe_.read_end.get(), 1, kStdout, kMaxDataChunk);
+      if (!n || *n == 0) break;
+      moved += *n;
+    }
+    return moved;
+  }
+
+  sys::Pipe pipe_ = sys::make_pipe().value();
+  sys::Sha256 sent_;
+};
+
+TEST_F(PipeTest, MovesWhatAProcessHasWrittenInOrderWithOtherFrames) {
+  attach_b();
+  std::size_t total = 0;
+  for (const std::size_t size :
+       std::initializer_list<std::size_t>{200'000, 5'000, 8'192, 65'537, 1, 250'000, 12'345}) {
+    put(sys::random_bytes(size));
+    total += size;
+    for (std::size_t moved = 0; moved < size;) {
+      moved += pump();
+      ASSERT_TRUE(until([&] { return a_.link->queued() == 0; }));
+    }
+    const auto small = sys::random_bytes(100);
+    sent_.update(small);
+    total += small.size();
+    a_.link->send(1, FrameType::kData, kStdout, small);
+  }
+  ASSERT_TRUE(until([&] { return b_.bytes == total; }));
+  EXPECT_EQ(b_.digest.finish(), sent_.finish());
+}
+
+TEST_F(PipeTest, LosesNothingWhenThePeerReadsLate) {
+  std::size_t moved = 0;
+  std::size_t total = 0;
+  while (!a_.link->congested()) {
+    put(sys::random_bytes(100'000));
+    total += 100'000;
+    moved += pump();
+  }
+  EXPECT_EQ(pump(), 0U);
+  const auto last = sys::random_bytes(10);
+  a_.link->send(2, FrameType::kData, kStdout, last);
+  attach_b();
+  ASSERT_TRUE(until([&] {
+    if (!a_.link->congested()) moved += pump();
+    return b_.bytes == total + last.size();
+  }));
+  EXPECT_EQ(moved, total);
+  EXPECT_GE(a_.writable, 1);
+}
+
+TEST_F(PipeTest, KeepsEveryByteOfAWriterThatNeverStops) {
+  attach_b();
+  constexpr std::size_t kTotal = 64 << 20;
+  const auto pattern = [](std::size_t at) {
+    return static_cast<std::byte>((at * 2654435761U) >> 24);
+  };
+  std::size_t at = 0;
+  std::size_t wrong = 0;
+  b_.answer = [&](const Frame& frame) -> Result<> {
+    for (const std::byte byte : frame.payload) {
+      if (byte != pattern(at) && wrong++ == 0) ADD_FAILURE() << "first wrong byte at " << at;
+      ++at;
+    }
+    return {};
+  };
+  std::thread writer([&] {
+    std::vector<std::byte> block(100'003);
+    for (std::size_t done = 0; done < kTotal; done += block.size()) {
+      for (std::size_t i = 0; i < block.size(); ++i) block[i] = pattern(done + i);
+      if (!sys::write_full(pipe_.write_end.get(), block)) break;
+    }
+    pipe_.write_end.reset();
+  });
+  const auto on_data = [&](std::uint32_t) { pump(); };
+  ASSERT_TRUE(loop_.add(pipe_.read_end.get(), EPOLLIN, on_data));
+  const bool arrived = until([&] { return at >= kTotal; });
+  loop_.remove(pipe_.read_end.get());
+  pipe_.read_end.reset();
+  writer.join();
+  EXPECT_TRUE(arrived);
+  EXPECT_EQ(wrong, 0U);
+}
+
+TEST_F(PipeTest, TakesAPipeWithMorePiecesThanItsOwnHasPages) {
+  attach_b();
+  pipe_ = sys::make_pipe().value();
+  ASSERT_TRUE(sys::set_nonblocking(pipe_.read_end.get(), true));
+  // One piece per write, and a thousand of them.
+  ASSERT_EQ(::fcntl(pipe_.write_end.get(), F_SETFL, O_DIRECT), 0);
+  if (::fcntl(pipe_.read_end.get(), F_SETPIPE_SZ, 1 << 20) < 0) GTEST_SKIP() << "pipe size limit";
+  for (int i = 0; i < 250; ++i) put(sys::random_bytes(200));
+  std::size_t moved = 0;
+  ASSERT_TRUE(until([&] {
+    moved += pump();
+    return b_.bytes == 50'000;
+  }));
+  EXPECT_EQ(moved, 50'000U);
+  EXPECT_EQ(b_.digest.finish(), sent_.finish());
 }
 
 TEST_F(LinkTest, TellsAnOrderlyEndOnceAndWithoutAnError) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/serve/channels.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
@@ -13,11 +14,21 @@ namespace {
 
 // One event sends at most this many chunks, so that one busy stream cannot starve the others.
 constexpr int kChunksPerTurn = 4;
+// A pipe through which much goes is made this large: fewer changes between agent and process. Most
+// carry little, and a large one costs time to make.
+constexpr int kLargePipe = 1024 * 1024;
+constexpr std::size_t kUsualPipe = 64 * 1024;
 constexpr std::byte kEndOfFile{4};  // VEOF of a terminal in its usual settings: ^D
 
 Error contract(const ChannelId& id, const char* what) {
   return Error(Errc::kGuestFault,
                "agent protocol: stream " + std::to_string(id.stream) + ": " + what);
+}
+
+// Once per pipe. Refused for a terminal, and to a user who has used up his pages.
+void enlarge(int pipe, bool& enlarged) {
+  if (!enlarged) (void)::fcntl(pipe, F_SETPIPE_SZ, kLargePipe);
+  enlarged = true;
 }
 
 }  // namespace
@@ -52,6 +63,7 @@ void OutputPump::pump() {
     // The master of a terminal without an other side reads as EIO.
     if (!sent || *sent == 0) return finish();
     credit_ -= static_cast<std::uint32_t>(*sent);
+    if (*sent >= kUsualPipe) enlarge(fd_.get(), enlarged_);
     if (left_) *left_ -= *sent;
   }
 }
@@ -96,6 +108,7 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
     return {};
   }
   if (queue_.empty()) {
+    if (bytes.size() >= kUsualPipe / 2) enlarge(fd_.get(), enlarged_);
     // Straight on while the process keeps up with us.
     const auto written = sys::write_some(fd_.get(), bytes);
     if (!written && written.error().errnum() != EAGAIN) {

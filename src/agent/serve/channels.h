@@ -59,6 +59,7 @@ class OutputPump {
   std::uint32_t credit_ = wire::kInitialWindow;
   std::optional<std::size_t> left_;  // after the process's end: bytes still to be sent
   bool watched_ = false;
+  bool enlarged_ = false;
 };
 
 // Queues what the host sends and feeds it to the process as it reads.
@@ -95,6 +96,7 @@ class InputQueue {
   std::uint32_t ungranted_ = 0;                  // consumed, not told yet
   bool finished_ = false;
   bool watched_ = false;
+  bool enlarged_ = false;
 };
 
 }  // namespace mvm::agent

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -13,7 +12,9 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
+#include "agent/serve/vfork.h"
 #include "sys/io.h"
 
 namespace mvm::agent {
@@ -24,25 +25,56 @@ namespace {
 // it, up to the agent's.
 constexpr rlim_t kSoftDescriptors = 1024;
 constexpr int kExitNotStarted = 127;
-constexpr int kPipeSize = 256 * 1024;
 
-// The child's side of the channels.
-struct ChildEnds {
-  std::array<sys::UniqueFd, 3> fds;  // with a TTY only [0], the slave
-  sys::UniqueFd status;
-};
+// The child's side of the channels: 0, 1 and 2; with a TTY only [0], the slave.
+using ChildEnds = std::array<sys::UniqueFd, 3>;
 
-// What fork() does, with the child born in the cgroup: moving it there afterwards would take the
-// kernel's global lock and an RCU grace period, which is milliseconds. Source: clone(2),
-// CLONE_INTO_CGROUP.
-pid_t fork_into(int cgroup_fd) {
-  if (cgroup_fd < 0) return ::fork();
-  clone_args args{};
-  args.flags = CLONE_INTO_CGROUP;
-  args.exit_signal = SIGCHLD;
-  args.cgroup = static_cast<__u64>(cgroup_fd);
-  return static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+// A raw array of pointers to the strings, ended by a null pointer.
+std::vector<char*> pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> out;
+  for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));
+  out.push_back(nullptr);
+  return out;
 }
+
+// Where execvp(3) would look for `name`. Empty for an empty name.
+std::vector<std::string> candidates(const std::string& name, const std::vector<std::string>& env) {
+  if (name.empty() || name.find('/') != std::string::npos) return {name};
+  std::string_view path;
+  for (const std::string& entry : env) {
+    if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
+  }
+  std::vector<std::string> out;
+  while (true) {
+    const std::size_t colon = path.find(':');
+    const std::string dir(path.substr(0, colon));
+    out.push_back((dir.empty() ? "." : dir) + "/" + name);
+    if (colon == std::string_view::npos) return out;
+    path.remove_prefix(colon + 1);
+  }
+}
+
+// Everything the child needs, made before it exists: it runs in our memory while we wait for its
+// exec, so what it allocates would stay with us.
+struct Launch {
+  Launch(const ProcessPlan& p, const ChildEnds& e) : plan(p), ends(e) {}
+
+  const ProcessPlan& plan;
+  const ChildEnds& ends;
+  std::vector<std::string> programs = candidates(plan.argv[0], plan.env);
+  std::vector<char*> argv = pointers(plan.argv);
+  std::vector<char*> env = pointers(plan.env);
+  // A script without "#!" is the shell's: "/bin/sh", the script, its arguments.
+  std::string shell = "/bin/sh";
+  std::vector<char*> shell_argv = with_shell();
+  std::optional<StartFailure> failure;
+
+  std::vector<char*> with_shell() {
+    std::vector<char*> out = argv;
+    out.insert(out.begin(), shell.data());
+    return out;
+  }
+};
 
 // The agent ignores SIGPIPE and blocks some; it handles none. Setting all 64 would be as many
 // system calls.
@@ -53,50 +85,23 @@ void reset_signals() {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
 }
 
-[[noreturn]] void fail(const ChildEnds& ends, StartStage stage, int errnum) {
-  const StartFailure failure{stage, errnum};
-  [[maybe_unused]] const ssize_t n = ::write(ends.status.get(), &failure, sizeof failure);
-  ::_exit(kExitNotStarted);
-}
-
-// A raw array of pointers to the strings, ended by a null pointer.
-std::vector<char*> pointers(const std::vector<std::string>& texts) {
-  std::vector<char*> out;
-  for (const std::string& text : texts) out.push_back(const_cast<char*>(text.c_str()));
-  out.push_back(nullptr);
-  return out;
-}
-
-int try_exec(const std::string& path, const ProcessPlan& plan) {
-  const std::vector<char*> env = pointers(plan.env);
-  ::execve(path.c_str(), pointers(plan.argv).data(), env.data());
+int try_exec(Launch& launch, std::string& path) {
+  ::execve(path.c_str(), launch.argv.data(), launch.env.data());
   if (errno != ENOEXEC) return errno;
-  // A script without "#!" is the shell's, as execvp(3) has it.
-  std::vector<std::string> shell = {"/bin/sh", path};
-  shell.insert(shell.end(), plan.argv.begin() + 1, plan.argv.end());
-  ::execve(shell[0].c_str(), pointers(shell).data(), env.data());
+  launch.shell_argv[1] = path.data();
+  ::execve(launch.shell.c_str(), launch.shell_argv.data(), launch.env.data());
   return ENOEXEC;
 }
 
-// Source: execvp(3) for the search and which error wins. Returns the errno.
-int exec_in_path(const ProcessPlan& plan) {
-  const std::string& name = plan.argv[0];
-  if (name.empty()) return ENOENT;
-  if (name.find('/') != std::string::npos) return try_exec(name, plan);
-  std::string_view path;
-  for (const std::string& entry : plan.env) {
-    if (entry.starts_with("PATH=")) path = std::string_view(entry).substr(5);
-  }
+// Source: execvp(3) for which error wins. Returns the errno.
+int exec_program(Launch& launch) {
   int result = ENOENT;
-  while (true) {
-    const std::size_t colon = path.find(':');
-    const std::string dir(path.substr(0, colon));
-    const int errnum = try_exec((dir.empty() ? "." : dir) + "/" + name, plan);
+  for (std::string& path : launch.programs) {
+    const int errnum = try_exec(launch, path);
     if (errnum == EACCES) result = EACCES;
     if (errnum != EACCES && errnum != ENOENT && errnum != ENOTDIR) return errnum;
-    if (colon == std::string_view::npos) return result;
-    path.remove_prefix(colon + 1);
   }
+  return result;
 }
 
 // glibc's wrappers would signal threads that a raw clone does not have; the system calls are what
@@ -109,21 +114,35 @@ bool become(const Credentials& user) {
          ::syscall(SYS_setresuid, user.uid, user.uid, user.uid) == 0;
 }
 
-void attach_stdio(const ProcessPlan& plan, const ChildEnds& ends) {
-  for (std::size_t i = 0; i < 3; ++i) ::dup2(ends.fds[plan.tty ? 0 : i].get(), static_cast<int>(i));
-  if (plan.tty && ::ioctl(0, TIOCSCTTY, 0) != 0) fail(ends, StartStage::kTerminal, errno);
+bool attach_stdio(const ProcessPlan& plan, const ChildEnds& ends) {
+  for (std::size_t i = 0; i < 3; ++i) ::dup2(ends[plan.tty ? 0 : i].get(), static_cast<int>(i));
+  return !plan.tty || ::ioctl(0, TIOCSCTTY, 0) == 0;
 }
 
-[[noreturn]] void run_program(const ProcessPlan& plan, const ChildEnds& ends) {
-  attach_stdio(plan, ends);
+bool limit_descriptors() {
   rlimit descriptors{};
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
   descriptors.rlim_cur = std::min(descriptors.rlim_max, kSoftDescriptors);
-  if (::setrlimit(RLIMIT_NOFILE, &descriptors) != 0) fail(ends, StartStage::kLimits, errno);
-  if (!become(plan.user)) fail(ends, StartStage::kUser, errno);
+  return ::setrlimit(RLIMIT_NOFILE, &descriptors) == 0;
+}
+
+// The first step that fails, with its errno; returns only then. Allocates nothing.
+StartFailure run_program(Launch& launch) {
+  const ProcessPlan& plan = launch.plan;
+  reset_signals();
+  ::setsid();
+  if (!attach_stdio(plan, launch.ends)) return {StartStage::kTerminal, errno};
+  if (!limit_descriptors()) return {StartStage::kLimits, errno};
+  if (!become(plan.user)) return {StartStage::kUser, errno};
   ::umask(022);
-  if (::chdir(plan.working_dir.c_str()) != 0) fail(ends, StartStage::kWorkingDir, errno);
-  fail(ends, StartStage::kExec, exec_in_path(plan));
+  if (::chdir(plan.working_dir.c_str()) != 0) return {StartStage::kWorkingDir, errno};
+  return {StartStage::kExec, exec_program(launch)};
+}
+
+int launch_child(void* data) {
+  Launch& launch = *static_cast<Launch*>(data);
+  launch.failure = run_program(launch);
+  return kExitNotStarted;
 }
 
 // Nothing is executed, so close-on-exec does not help: a child that kept its own pipe ends would
@@ -141,6 +160,8 @@ void close_all_but(std::vector<int> keep) {
 }
 
 [[noreturn]] void run_builtin(const ProcessPlan& plan, const ChildEnds& ends) {
+  reset_signals();
+  ::setsid();
   attach_stdio(plan, ends);
   close_all_but(plan.keep_fds);
   ::umask(022);
@@ -151,14 +172,12 @@ Result<> open_pipes(const ProcessPlan& plan, Process& ours, ChildEnds& theirs) {
   std::array<sys::UniqueFd*, 3> host = {&ours.in, &ours.out, &ours.err};
   for (std::size_t i = 0; i < 3; ++i) {
     sys::Pipe pipe = MVM_TRY(sys::make_pipe());
-    theirs.fds[i] = std::move(i == 0 ? pipe.read_end : pipe.write_end);
+    theirs[i] = std::move(i == 0 ? pipe.read_end : pipe.write_end);
     *host[i] = std::move(i == 0 ? pipe.write_end : pipe.read_end);
     MVM_TRY(sys::set_nonblocking(host[i]->get(), true));
-    // Fewer changes between agent and process when much is moved; pages come when they are used.
-    (void)::fcntl(host[i]->get(), F_SETPIPE_SZ, kPipeSize);
     // So that the user can open /dev/stdin and friends again.
     if (plan.user.uid != 0) [[maybe_unused]]
-      const int ignored = ::fchown(theirs.fds[i].get(), plan.user.uid, plan.user.gid);
+      const int ignored = ::fchown(theirs[i].get(), plan.user.uid, plan.user.gid);
   }
   return {};
 }
@@ -168,13 +187,13 @@ Result<> open_terminal(const ProcessPlan& plan, Process& ours, ChildEnds& theirs
   if (!master || ::unlockpt(master.get()) != 0)
     return Error::from_errno("open a terminal (/dev/ptmx)");
   // Opens the other end without its path, which the workload may have hidden. Source: ioctl_tty(2).
-  theirs.fds[0].reset(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
-  if (!theirs.fds[0]) return Error::from_errno("open a terminal");
+  theirs[0].reset(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
+  if (!theirs[0]) return Error::from_errno("open a terminal");
   const winsize size{plan.rows, plan.columns, 0, 0};
   if (::ioctl(master.get(), TIOCSWINSZ, &size) != 0)
     return Error::from_errno("set the terminal's size");
   if (plan.user.uid != 0) [[maybe_unused]]
-    const int ignored = ::fchown(theirs.fds[0].get(), plan.user.uid, plan.user.gid);
+    const int ignored = ::fchown(theirs[0].get(), plan.user.uid, plan.user.gid);
   MVM_TRY(sys::set_nonblocking(master.get(), true));
   // Two descriptors, because input and output are watched on their own.
   ours.in = MVM_TRY(sys::duplicate(master.get()));
@@ -215,21 +234,14 @@ Result<Process> start_process(const ProcessPlan& plan) {
   } else {
     MVM_TRY(open_pipes(plan, ours, theirs));
   }
+  ours.pid = plan.builtin ? ::fork() : 0;
+  if (plan.builtin && ours.pid == 0) run_builtin(plan, theirs);
   if (!plan.builtin) {
-    sys::Pipe status = MVM_TRY(sys::make_pipe());
-    ours.status = std::move(status.read_end);
-    theirs.status = std::move(status.write_end);
-    MVM_TRY(sys::set_nonblocking(ours.status.get(), true));
+    Launch launch(plan, theirs);
+    ours.pid = vfork_into(plan.cgroup_fd, launch_child, &launch);
+    ours.failure = launch.failure;
   }
-  const pid_t pid = fork_into(plan.cgroup_fd);
-  if (pid < 0) return Error::from_errno("start a process");
-  if (pid == 0) {
-    reset_signals();
-    ::setsid();
-    if (plan.builtin) run_builtin(plan, theirs);
-    run_program(plan, theirs);
-  }
-  ours.pid = pid;
+  if (ours.pid < 0) return Error::from_errno("start a process");
   return ours;
 }
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ struct ProcessPlan {
   int cgroup_fd = -1;         // directory of the cgroup the child starts in, or -1
 };
 
-// What the child could not do before exec; sent through the status pipe.
+// What the child could not do before exec.
 enum class StartStage : std::int32_t { kTerminal, kLimits, kUser, kWorkingDir, kExec };
 struct StartFailure {
   StartStage stage = StartStage::kExec;
@@ -48,12 +49,13 @@ struct Process {
   sys::UniqueFd in;
   sys::UniqueFd out;
   sys::UniqueFd err;
-  // End of file: the program runs. A StartFailure: it does not. Empty for a builtin.
-  sys::UniqueFd status;
+  // The program does not run; the child is still to be reaped.
+  std::optional<StartFailure> failure;
 };
 
 // The child leads a session and a process group of its own, named by its pid.
-// Errors: those of pipe, openpt and fork; what the child meets comes through Process::status.
+// Returns when the program runs or cannot: a file system of the guest that hangs holds up the
+// agent. Errors: those of pipe, openpt and clone; what the child meets is in Process::failure.
 Result<Process> start_process(const ProcessPlan& plan);
 
 }  // namespace mvm::agent

@@ -34,44 +34,21 @@ Stream::Stream(sys::EventLoop& loop, wire::Link& link, std::uint32_t id, Process
 
 Stream::~Stream() {
   if (timer_) loop_.cancel(*timer_);
-  if (status_) loop_.remove(status_.get());
 }
 
 Result<> Stream::start() {
   Process process = MVM_TRY(start_process(plan_));
   pid_ = process.pid;
+  failure_ = process.failure;
+  if (failure_) return {};  // closed when the child is reaped
   input_.start(std::move(process.in));
-  out_ = std::move(process.out);
-  err_ = std::move(process.err);
-  status_ = std::move(process.status);
-  if (!status_) {
-    start_pumps();
-  } else if (auto added = loop_.add(status_.get(), EPOLLIN, [this](std::uint32_t) { on_status(); });
-             !added) {
-    ::kill(pid_, SIGKILL);
-    return added;
-  }
-  return {};
-}
-
-void Stream::on_status() {
-  StartFailure failure;
-  const auto got = sys::read_some(status_.get(), std::as_writable_bytes(std::span(&failure, 1)));
-  if (!got && got.error().errnum() == EAGAIN) return;
-  loop_.remove(status_.get());
-  status_.reset();
-  if (got && *got == sizeof failure) {
-    failure_ = failure;
-    return;  // closed when the child is reaped
-  }
-  link_.send(id_, wire::FrameType::kStarted, 0, wire::encode_u32(static_cast<std::uint32_t>(pid_)));
+  if (!plan_.builtin)
+    link_.send(id_, wire::FrameType::kStarted, 0,
+               wire::encode_u32(static_cast<std::uint32_t>(pid_)));
   if (timeout_.count() > 0) timer_ = loop_.after(timeout_, [this] { on_timeout(); });
-  if (!cancelled_) start_pumps();
-}
-
-void Stream::start_pumps() {
-  if (out_) output_.start(std::move(out_));
-  if (err_) errors_.start(std::move(err_));
+  output_.start(std::move(process.out));
+  if (process.err) errors_.start(std::move(process.err));
+  return {};
 }
 
 Result<> Stream::on_frame(const wire::Frame& frame) {
@@ -151,7 +128,6 @@ void Stream::before_reap() {
 }
 
 void Stream::on_reaped(int status) {
-  if (status_) on_status();
   wait_status_ = status;
   if (timer_) loop_.cancel(*timer_);
   timer_.reset();

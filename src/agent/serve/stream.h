@@ -2,8 +2,7 @@
 // A stream: one process of the guest with its channels, from the host's open frame to our closed
 // frame.
 //
-// States: starting (forked, exec not yet confirmed) → running → reaped (output is still being sent)
-// → closed.
+// States: running → reaped (output is still being sent) → closed.
 #pragma once
 
 #include <memory>
@@ -45,8 +44,6 @@ class Stream {
   pid_t pid() const { return pid_; }
 
  private:
-  void on_status();
-  void start_pumps();
   void on_timeout();
   void cancel();
   void close_if_done();
@@ -59,9 +56,6 @@ class Stream {
   Millis timeout_;
   std::function<void(Stream&)> on_closed_;
   pid_t pid_ = -1;
-  sys::UniqueFd status_;  // open while starting
-  sys::UniqueFd out_;     // held back until the program runs
-  sys::UniqueFd err_;
   InputQueue input_;
   OutputPump output_;
   OutputPump errors_;

@@ -81,7 +81,7 @@ std::string kernel_cmdline(const spec::VmSpec& vm) {
   std::string line = "console=ttyS0 quiet panic=-1 reboot=t rdinit=/init";
   // There is one serial port, no PCI bus, and nobody to read an audit log; looking for them takes
   // time.
-  line += " 8250.nr_uarts=1 pci=off audit=0 apparmor=0";
+  line += " 8250.nr_uarts=1 pci=off audit=0 lsm=landlock";
   // Self-tests of code that Debian has tested, the keys for module signatures that our initramfs
   // has none of, and grace periods that a booting single-user system need not wait for (the agent
   // ends that when it is ready).
