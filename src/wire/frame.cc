@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wire/frame.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace mvm::wire {
@@ -59,7 +60,18 @@ std::span<std::byte> FrameParser::prepare(std::size_t at_least) {
   return std::span(buffer_).subspan(end_);
 }
 
+bool FrameParser::next_piece(Frame& frame) {
+  const std::size_t length = std::min(rest_, buffered());
+  if (length == 0) return false;
+  frame = data_;
+  frame.payload = std::span(buffer_).subspan(begin_, length);
+  begin_ += length;
+  rest_ -= length;
+  return true;
+}
+
 Result<bool> FrameParser::next(Frame& frame) {
+  if (rest_ > 0) return next_piece(frame);
   if (buffered() < kHeaderSize) return false;
   const std::byte* header = buffer_.data() + begin_;
   const auto type = static_cast<std::uint8_t>(header[4]);
@@ -71,10 +83,16 @@ Result<bool> FrameParser::next(Frame& frame) {
     return broken("reserved field is not zero");
   if (length > kMaxPayload)
     return broken("payload of " + std::to_string(length) + " bytes is over the limit");
-  if (buffered() < kHeaderSize + length) return false;
   frame.stream = load_u32(header);
   frame.type = static_cast<FrameType>(type);
   frame.channel = channel;
+  if (frame.type == FrameType::kData && length > 0) {
+    data_ = {frame.stream, frame.type, channel, {}};
+    begin_ += kHeaderSize;
+    rest_ = length;
+    return next_piece(frame);
+  }
+  if (buffered() < kHeaderSize + length) return false;
   frame.payload = std::span<const std::byte>(header + kHeaderSize, length);
   begin_ += kHeaderSize + length;
   return true;

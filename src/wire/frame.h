@@ -58,14 +58,15 @@ void append_frame(std::vector<std::byte>& out, const Frame& frame);
 // Writes only a header, for a payload of `length` bytes that is already in place behind it.
 void write_header(std::span<std::byte, kHeaderSize> out, const Frame& frame, std::uint32_t length);
 
-// Cuts a byte stream into frames.
+// Cuts a byte stream into frames. Data frames are handed on in the pieces in which they come, as
+// data frames of their own: their borders mean nothing, and nobody has to hold a whole one.
 class FrameParser {
  public:
   // Space to read into; call commit() with how much of it was filled.
   std::span<std::byte> prepare(std::size_t at_least);
   void commit(std::size_t count) { end_ += count; }
 
-  // The next whole frame, or nothing until more bytes come. The payload is valid until the next
+  // The next frame, or nothing until more bytes come. The payload is valid until the next
   // prepare(). Errors: kGuestFault on an unknown type, a channel out of range, a non-zero reserved
   // field or a payload over the limit.
   Result<bool> next(Frame& frame);
@@ -73,9 +74,13 @@ class FrameParser {
   std::size_t buffered() const { return end_ - begin_; }
 
  private:
+  bool next_piece(Frame& frame);
+
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  Frame data_;            // the data frame that is under way, without its payload
+  std::size_t rest_ = 0;  // what is still to come of it
 };
 
 }  // namespace mvm::wire

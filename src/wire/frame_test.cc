@@ -39,11 +39,17 @@ void feed(FrameParser& parser, std::span<const std::byte> bytes) {
   parser.commit(bytes.size());
 }
 
+// Pieces of data are put together again.
 void take_all(FrameParser& parser, std::vector<Owned>& into) {
   Frame frame;
-  while (parser.next(frame).value())
-    into.push_back(
-        {frame.stream, frame.type, frame.channel, {frame.payload.begin(), frame.payload.end()}});
+  while (parser.next(frame).value()) {
+    const bool data = frame.type == FrameType::kData && !into.empty() &&
+                      into.back().type == FrameType::kData && into.back().stream == frame.stream &&
+                      into.back().channel == frame.channel;
+    if (!data) into.push_back({frame.stream, frame.type, frame.channel, {}});
+    auto& payload = into.back().payload;
+    payload.insert(payload.end(), frame.payload.begin(), frame.payload.end());
+  }
 }
 
 const std::vector<Owned>& samples() {
@@ -149,6 +155,26 @@ TEST(Frame, WithItsReservedFieldSetIsRefused) {
     bytes[at] = std::byte{1};
     EXPECT_THAT(refusal(bytes).text(), HasSubstr("reserved field is not zero"));
   }
+}
+
+TEST(FrameParser, HandsOnDataBeforeItsFrameIsWhole) {
+  FrameParser parser;
+  const auto bytes =
+      encoded({{3, FrameType::kData, 1, bytes_of("some data")}, {3, FrameType::kEof, 1, {}}});
+  feed(parser, std::span(bytes).first(kHeaderSize));
+  Frame frame;
+  EXPECT_FALSE(parser.next(frame).value());
+  feed(parser, std::span(bytes).subspan(kHeaderSize, 4));
+  ASSERT_TRUE(parser.next(frame).value());
+  EXPECT_EQ(std::vector(frame.payload.begin(), frame.payload.end()), bytes_of("some"));
+  EXPECT_FALSE(parser.next(frame).value());
+  feed(parser, std::span(bytes).subspan(kHeaderSize + 4));
+  ASSERT_TRUE(parser.next(frame).value());
+  EXPECT_EQ(frame.stream, 3U);
+  EXPECT_EQ(frame.channel, 1);
+  EXPECT_EQ(std::vector(frame.payload.begin(), frame.payload.end()), bytes_of(" data"));
+  ASSERT_TRUE(parser.next(frame).value());
+  EXPECT_EQ(frame.type, FrameType::kEof);
 }
 
 TEST(FrameParser, KeepsItsBufferSmallOverManyFrames) {

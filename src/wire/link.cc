@@ -14,15 +14,17 @@
 namespace mvm::wire {
 namespace {
 
-constexpr std::size_t kReadChunk = 128 * 1024;
+constexpr std::size_t kReadChunk = 64 * 1024;
+constexpr std::size_t kPage = 4096;
+// Of this much, and with nothing queued, the kernel copies faster than we do.
+constexpr std::size_t kSendAtOnce = 16 * 1024;
 // Small frames are gathered into blocks of this size, so that one writev sends many.
 constexpr std::size_t kBlock = 128 * 1024;
 constexpr std::size_t kMostSpare = 4;
 // A turn's frames wait for its end, unless there are more bytes than this: then the peer may begin
 // to read.
 constexpr std::size_t kFlushAtOnce = 64 * 1024;
-// One readiness event reads at most this much, so that one busy link cannot starve the others. A
-// virtio port gives a page at a time, which is why reading goes on after a short read.
+// One readiness event reads at most this much, so that one busy link cannot starve the others.
 constexpr std::size_t kReadPerEvent = 512 * 1024;
 
 }  // namespace
@@ -90,6 +92,7 @@ void Link::schedule_flush() {
 void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel,
                 std::span<const std::byte> payload) {
   if (!open_ || !writable_) return;
+  if (payload.size() >= kSendAtOnce && send_at_once(stream, type, channel, payload)) return;
   Block& block = tail(kHeaderSize + payload.size());
   const auto space = block.space();
   write_header(space.first<kHeaderSize>(), Frame{stream, type, channel, {}},
@@ -98,6 +101,47 @@ void Link::send(std::uint32_t stream, FrameType type, std::uint8_t channel,
   block.extend(kHeaderSize + payload.size());
   queued_ += kHeaderSize + payload.size();
   schedule_flush();
+}
+
+// Without a copy of ours; what the descriptor does not take is queued. False: nothing was done, as
+// other frames go first.
+bool Link::send_at_once(std::uint32_t stream, FrameType type, std::uint8_t channel,
+                        std::span<const std::byte> payload) {
+  if (interest_ & EPOLLOUT) return false;
+  if (!queue_.empty()) flush();
+  if (!open_ || !writable_) return true;
+  if (!queue_.empty() || !stage_empty()) return false;
+  std::array<std::byte, kHeaderSize> header;
+  write_header(header, Frame{stream, type, channel, {}},
+               static_cast<std::uint32_t>(payload.size()));
+  const std::array<iovec, 2> parts = {
+      iovec{header.data(), header.size()},
+      iovec{const_cast<std::byte*>(payload.data()), payload.size()}};
+  ssize_t n = 0;
+  do n = ::writev(fd_.get(), parts.data(), static_cast<int>(parts.size()));
+  while (n < 0 && errno == EINTR);
+  if (n < 0 && errno == EAGAIN) n = 0;
+  if (n < 0) {
+    broken(Error::from_errno("write to peer"));
+    return true;
+  }
+  queue_rest({header, payload}, static_cast<std::size_t>(n));
+  return true;
+}
+
+// Queues what is not among the first `sent` bytes.
+void Link::queue_rest(std::initializer_list<std::span<const std::byte>> parts, std::size_t sent) {
+  for (std::span<const std::byte> part : parts) {
+    const std::size_t skip = std::min(sent, part.size());
+    sent -= skip;
+    part = part.subspan(skip);
+    if (part.empty()) continue;
+    Block& block = tail(part.size());
+    std::memcpy(block.space().data(), part.data(), part.size());
+    block.extend(part.size());
+    queued_ += part.size();
+  }
+  update_interest();
 }
 
 Result<std::size_t> Link::send_from(int fd, std::uint32_t stream, std::uint8_t channel,
@@ -201,16 +245,29 @@ void Link::close(std::optional<Error> error) {
   handlers_.on_closed(std::move(error));
 }
 
-Result<bool> Link::read_ready() {
-  for (std::size_t taken = 0; taken < kReadPerEvent && open_;) {
-    const auto got = sys::read_some(fd_.get(), parser_.prepare(kReadChunk));
-    if (!got && got.error().errnum() == EAGAIN) return true;
+// A virtio port gives a page at a time: they are gathered, so that what they carry moves on in one
+// piece. A short read is the last: should there be more, the loop tells again.
+Result<Link::Gathered> Link::gather() {
+  std::span<std::byte> space = parser_.prepare(kReadChunk);
+  while (!space.empty()) {
+    const auto got = sys::read_some(fd_.get(), space);
+    if (!got && got.error().errnum() == EAGAIN) return Gathered::kAll;
     if (!got) return got.error();
-    if (*got == 0) return false;
+    if (*got == 0) return Gathered::kEnd;
     parser_.commit(*got);
-    taken += *got;
+    space = space.subspan(*got);
+    if (*got < kPage) return Gathered::kAll;
+  }
+  return Gathered::kMore;
+}
+
+// False at the end of the stream.
+Result<bool> Link::read_ready() {
+  for (std::size_t taken = 0; taken < kReadPerEvent && open_; taken += kReadChunk) {
+    const Gathered gathered = MVM_TRY(gather());
     Frame frame;
     while (open_ && MVM_TRY(parser_.next(frame))) MVM_TRY(handlers_.on_frame(frame));
+    if (gathered != Gathered::kMore) return gathered != Gathered::kEnd;
   }
   return true;
 }

@@ -7,6 +7,7 @@
 
 #include <deque>
 #include <functional>
+#include <initializer_list>
 #include <optional>
 #include <vector>
 
@@ -61,10 +62,15 @@ class Link {
  private:
   // Unlike std::vector it does not write zeros over space that is about to be read into.
   class Block;
+  enum class Gathered { kMore, kAll, kEnd };
   void on_events(std::uint32_t events);
   void schedule_flush();
   void drop_front();
   void stop_writing();
+  bool send_at_once(std::uint32_t stream, FrameType type, std::uint8_t channel,
+                    std::span<const std::byte> payload);
+  void queue_rest(std::initializer_list<std::span<const std::byte>> parts, std::size_t sent);
+  Result<Gathered> gather();
   Result<bool> read_ready();
   void flush();
   void update_interest();

@@ -186,7 +186,7 @@ Result<> put(const wire::FileRequest& request, const Owner& owner) {
   ::archive_read_set_options(in.get(), kBinaryNames);
   const Writer out(::archive_write_disk_new(), ::archive_write_free);
   int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR |
-              ARCHIVE_EXTRACT_SPARSE | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
+              ARCHIVE_EXTRACT_SECURE_NODOTDOT |
               ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
   if (::geteuid() == 0) flags |= ARCHIVE_EXTRACT_OWNER;
   ::archive_write_disk_set_options(out.get(), flags);
@@ -216,7 +216,7 @@ Result<> get(const wire::FileRequest& request) {
   // Not "restricted" pax, which drops the fractions of a second.
   ::archive_write_set_format_pax(out.get());
   ::archive_write_set_options(out.get(), kBinaryNames);
-  ::archive_write_set_bytes_per_block(out.get(), 64 * 1024);
+  ::archive_write_set_bytes_per_block(out.get(), 0);
   ::archive_write_set_bytes_in_last_block(out.get(), 512);
   if (::archive_write_open_fd(out.get(), 1) != ARCHIVE_OK)
     return archive_failure(out.get(), "writing the tar stream");
