@@ -186,8 +186,7 @@ Result<> put(const wire::FileRequest& request, const Owner& owner) {
   ::archive_read_set_options(in.get(), kBinaryNames);
   const Writer out(::archive_write_disk_new(), ::archive_write_free);
   int flags = ARCHIVE_EXTRACT_PERM | ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_XATTR |
-              ARCHIVE_EXTRACT_SECURE_NODOTDOT |
-              ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
+              ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
   if (::geteuid() == 0) flags |= ARCHIVE_EXTRACT_OWNER;
   ::archive_write_disk_set_options(out.get(), flags);
   if (::archive_read_open_fd(in.get(), 0, kBlock) != ARCHIVE_OK)

@@ -105,9 +105,9 @@ TEST(Server, EndsTheConnectionWhenTheHostExceedsItsWindow) {
   TestHost host;
   const auto id = host.exec({"sleep", "100"});
   const std::string chunk(wire::kMaxDataChunk, 'x');
-  // Twice the window: what the process's pipe takes is granted again.
-  for (std::uint32_t sent = 0; sent <= 2 * wire::kInitialWindow; sent += wire::kMaxDataChunk)
-    host.data(id, chunk);
+  // What the process's pipe (1 MiB) takes is granted again.
+  constexpr std::uint32_t kEnough = (1U << 20) + 2 * wire::kInitialWindow;
+  for (std::uint32_t sent = 0; sent <= kEnough; sent += wire::kMaxDataChunk) host.data(id, chunk);
   EXPECT_TRUE(host.until([&] { return host.ended; }));
   EXPECT_THAT(host.fault, HasSubstr("window"));
 }

@@ -56,8 +56,10 @@ void add_network(const spec::VmSpec& vm, std::vector<std::string>& argv) {
 
 // What only an emulated guest needs.
 std::string emulation_cmdline(const spec::VmSpec& vm) {
-  // The guest's own side-channel mitigations cost time and protect nothing here.
-  std::string line = " mitigations=off";
+  // The guest's own side-channel mitigations cost time and protect nothing here. Pages that are
+  // filled at once are not cleared first: an emulated copy takes as long again (exec and cp, a
+  // tenth).
+  std::string line = " mitigations=off init_on_alloc=0";
   // TCG hands the host's counter through. On a busy host the kernel's own measurement of it against
   // the emulated PIT takes a second or fails, and then the guest hangs without a clock
   // (docs/design/boot.md).
