@@ -46,6 +46,13 @@ TEST(Server, RunsFiftyProgramsAtOnce) {
   }
 }
 
+// KiB. AddressSanitizer keeps freed memory for a while; keeping all of it would still be seen.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr long kFlatMemory = 80 * 1024;
+#else
+constexpr long kFlatMemory = 12 * 1024;
+#endif
+
 TEST(Server, PassesAHundredMegabytesThroughCatInFlatMemory) {
   TestHost host;
   host.run(std::vector<std::string>{"true"});
@@ -53,7 +60,7 @@ TEST(Server, PassesAHundredMegabytesThroughCatInFlatMemory) {
   sys::Sha256 sent;
   const std::string received = host.stream_through(host.exec({"cat"}), 100 << 20, sent);
   EXPECT_EQ(received, sent.finish());
-  EXPECT_LT(host.agent_memory() - before, 12 * 1024);
+  EXPECT_LT(host.agent_memory() - before, kFlatMemory);
 }
 
 TEST(Server, ClosesAStreamWhoseReaderWasSlowerThanItsProcess) {
