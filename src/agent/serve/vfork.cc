@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <linux/sched.h>
-#include <sanitizer/asan_interface.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include <array>
 #include <cstddef>
@@ -67,8 +69,10 @@ long clone3(clone_args& args, int (*run)(void*), void* argument) {
 }  // namespace
 
 pid_t vfork_into(int cgroup_fd, int (*run)(void*), void* argument) {
+#if defined(__SANITIZE_ADDRESS__)
   // A child never returns from its frames, so AddressSanitizer keeps their marks for the next one.
   ASAN_UNPOISON_MEMORY_REGION(g_stack.data(), g_stack.size());
+#endif
   clone_args args{};
   args.flags = CLONE_VM | CLONE_VFORK;
   args.exit_signal = SIGCHLD;
