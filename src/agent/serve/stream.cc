@@ -131,9 +131,9 @@ void Stream::on_reaped(int status) {
   wait_status_ = status;
   if (timer_) loop_.cancel(*timer_);
   timer_.reset();
+  input_.drop();
   output_.process_ended();
   errors_.process_ended();
-  input_.drop();
   close_if_done();
 }
 
