@@ -34,9 +34,21 @@ Pair alternate(int count, const std::function<double()>& ours,
                const std::function<double()>& floor) {
   Pair out;
   for (int i = 0; i < count; ++i) {
+    const bool ours_first = i % 2 == 1;
+    if (ours_first) out.ours.values.push_back(ours());
     out.floor.values.push_back(floor());
-    out.ours.values.push_back(ours());
+    if (!ours_first) out.ours.values.push_back(ours());
   }
+  return out;
+}
+
+Samples Pair::differences() const {
+  Samples out;
+  const std::size_t count = std::min(ours.values.size(), floor.values.size());
+  for (std::size_t i = 0; i + 1 < count; i += 2)
+    out.values.push_back((ours.values[i] - floor.values[i] + ours.values[i + 1] -
+                          floor.values[i + 1]) /
+                         2);
   return out;
 }
 

@@ -19,10 +19,14 @@ struct Samples {
 
 // Calls the function `count` times and keeps what it returns.
 Samples repeat(int count, const std::function<double()>& once);
-// Two series measured in turn, so that a noisy machine is noisy to both.
+// Two series measured in turn, so that a noisy machine is noisy to both: floor, ours, ours, floor,
+// and so on. Plain alternation would not do: some machines run every second engine slower (seen: 110
+// ms of 1.3 s, by what memory the one before has given back), and that would fall on one side.
 struct Pair {
   Samples ours;
   Samples floor;
+  // Ours minus floor, a value for each four runs that follow each other.
+  Samples differences() const;
 };
 Pair alternate(int count, const std::function<double()>& ours,
                const std::function<double()>& floor);
