@@ -114,7 +114,7 @@ TEST_F(Forward, HoldsBackAGuestWhoseOutputNobodyReads) {
   const sys::UniqueFd fd = connected();
   const std::string chunk(wire::kMaxDataChunk, 'x');
   std::size_t sent = 0;
-  std::size_t granted = wire::kInitialWindow;
+  std::size_t granted = wire::kOutputWindow;
   guest_.on_frame = [&](const Seen& frame) {
     if (frame.type == FrameType::kCredit)
       granted += wire::decode_u32(bytes_of(frame.payload)).value();

@@ -69,7 +69,7 @@ TEST_F(SessionTest, GivesAnEmptyInputWithoutADescriptor) {
 }
 
 TEST_F(SessionTest, SendsAFileLargerThanTheWindow) {
-  const std::string text(3 * wire::kInitialWindow + 5, 'f');
+  const std::string text(3 * wire::kInputWindow + 5, 'f');
   const sys::UniqueFd file = sys::memory_file("input", text).value();
   act_as_reader();
   ASSERT_TRUE(run_session(*guest_.client, exec({"x"}), {file.get(), -1, -1, nullptr, nullptr}));
@@ -104,10 +104,10 @@ TEST_F(SessionTest, ReadsADeviceThatEpollRefuses) {
 TEST_F(SessionTest, StopsReadingInputWithoutCredit) {
   const sys::UniqueFd zeros = sys::open_file("/dev/zero", O_RDONLY).value();
   guest_.on_frame = [this](const Seen& frame) {
-    if (guest_.input.size() == wire::kInitialWindow) guest_.close(frame.stream);
+    if (guest_.input.size() == wire::kInputWindow) guest_.close(frame.stream);
   };
   ASSERT_TRUE(run_session(*guest_.client, exec({"x"}), {zeros.get(), -1, -1, nullptr, nullptr}));
-  EXPECT_EQ(guest_.input.size(), wire::kInitialWindow);
+  EXPECT_EQ(guest_.input.size(), wire::kInputWindow);
 }
 
 TEST_F(SessionTest, EndsWhileItsInputIsStillOpen) {

@@ -45,7 +45,7 @@ void Stream::abandon() {
 void Stream::consumed(std::uint8_t channel, std::size_t bytes) {
   std::size_t& owed = owed_[channel];
   owed += bytes;
-  if (closed_ || owed < wire::kGrantThreshold) return;
+  if (closed_ || owed < wire::grant_step(channel)) return;
   window_[channel] += owed;
   table_.send_(id_, FrameType::kCredit, channel,
                wire::encode_u32(static_cast<std::uint32_t>(owed)));

@@ -54,10 +54,9 @@ class Stream {
   StreamTable& table_;
   std::uint32_t id_;
   StreamHandlers handlers_;
-  std::size_t credit_ = wire::kInitialWindow;
+  std::size_t credit_ = wire::kInputWindow;
   std::size_t owed_[wire::kChannels] = {};  // consumed, not granted again yet
-  std::size_t window_[wire::kChannels] = {wire::kInitialWindow, wire::kInitialWindow,
-                                          wire::kInitialWindow};
+  std::size_t window_[wire::kChannels] = {0, wire::kOutputWindow, wire::kOutputWindow};
   bool closed_ = false;
 };
 

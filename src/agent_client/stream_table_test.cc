@@ -87,12 +87,12 @@ TEST_F(Streams, CutInputIntoChunksAndCountItsCredit) {
   ASSERT_EQ(sent_.size(), 2U);
   EXPECT_EQ(sent_[0].size, wire::kMaxDataChunk);
   EXPECT_EQ(sent_[1].size, kBytes - wire::kMaxDataChunk);
-  EXPECT_EQ(stream->credit(), wire::kInitialWindow - kBytes);
+  EXPECT_EQ(stream->credit(), wire::kInputWindow - kBytes);
 }
 
 TEST_F(Streams, GainCreditWhenTheGuestGrantsIt) {
   const auto stream = open();
-  stream->send(std::vector<std::byte>(wire::kInitialWindow));
+  stream->send(std::vector<std::byte>(wire::kInputWindow));
   EXPECT_EQ(stream->credit(), 0U);
   ASSERT_TRUE(receive(1, FrameType::kCredit, 0, wire::encode_u32(5000)));
   EXPECT_EQ(stream->credit(), 5000U);
@@ -101,30 +101,30 @@ TEST_F(Streams, GainCreditWhenTheGuestGrantsIt) {
 
 TEST_F(Streams, ReturnCreditInAFewLargeGrants) {
   const auto stream = open();
-  ASSERT_TRUE(receive_data(wire::kGrantThreshold));
-  stream->consumed(wire::kStdout, wire::kGrantThreshold - 1);
+  ASSERT_TRUE(receive_data(wire::grant_step(wire::kStdout)));
+  stream->consumed(wire::kStdout, wire::grant_step(wire::kStdout) - 1);
   EXPECT_TRUE(sent_.empty());
   stream->consumed(wire::kStdout, 1);
   ASSERT_EQ(sent_.size(), 1U);
   EXPECT_EQ(sent_[0].type, FrameType::kCredit);
   EXPECT_EQ(sent_[0].channel, wire::kStdout);
-  EXPECT_EQ(sent_[0].number, wire::kGrantThreshold);
+  EXPECT_EQ(sent_[0].number, wire::grant_step(wire::kStdout));
 }
 
 TEST_F(Streams, TakeAFullWindowAndNotAByteMore) {
   const auto stream = open();
-  for (std::size_t i = 0; i < wire::kInitialWindow / wire::kMaxDataChunk; ++i)
+  for (std::size_t i = 0; i < wire::kOutputWindow / wire::kMaxDataChunk; ++i)
     ASSERT_TRUE(receive_data(wire::kMaxDataChunk));
   const auto over = receive_data(1);
   ASSERT_FALSE(over.has_value());
   EXPECT_EQ(over.error().code(), Errc::kGuestFault);
   EXPECT_THAT(over.error().text(), HasSubstr("more data than was granted"));
-  EXPECT_EQ(data_, wire::kInitialWindow);
+  EXPECT_EQ(data_, wire::kOutputWindow);
 }
 
 TEST_F(Streams, CountEachChannelByItself) {
   const auto stream = open();
-  for (std::size_t i = 0; i < wire::kInitialWindow / wire::kMaxDataChunk; ++i)
+  for (std::size_t i = 0; i < wire::kOutputWindow / wire::kMaxDataChunk; ++i)
     ASSERT_TRUE(receive_data(wire::kMaxDataChunk));
   EXPECT_TRUE(receive(1, FrameType::kData, wire::kStderr, std::vector<std::byte>(10)));
 }
@@ -163,7 +163,7 @@ TEST_F(Streams, SendNothingAfterTheirEnd) {
   stream->send_signal(9);
   stream->send_resize(1, 1);
   stream->cancel();
-  stream->consumed(wire::kStdout, wire::kInitialWindow);
+  stream->consumed(wire::kStdout, wire::kOutputWindow);
   EXPECT_TRUE(sent_.empty());
 }
 
@@ -180,7 +180,7 @@ TEST_F(Streams, TellNobodyAnythingOnceAbandonedButGoOnTakingData) {
   stream->abandon();
   ASSERT_EQ(sent_.size(), 1U);
   EXPECT_EQ(sent_[0].type, FrameType::kCancel);
-  for (std::size_t i = 0; i < 4 * wire::kInitialWindow / wire::kMaxDataChunk; ++i)
+  for (std::size_t i = 0; i < 4 * wire::kOutputWindow / wire::kMaxDataChunk; ++i)
     ASSERT_TRUE(receive_data(wire::kMaxDataChunk));
   ASSERT_TRUE(receive(1, FrameType::kStarted, 0, wire::encode_u32(77)));
   ASSERT_TRUE(receive(1, FrameType::kEof, wire::kStdout));

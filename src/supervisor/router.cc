@@ -13,9 +13,9 @@ namespace {
 // Credit is returned for what was sent, so a window never grows beyond its first size; a peer that
 // grants without end and then stops reading would otherwise make us hold all that the other one
 // sends.
-bool grant(std::uint64_t& window, std::uint32_t bytes) {
+bool grant(std::uint64_t& window, std::uint8_t channel, std::uint32_t bytes) {
   window += bytes;
-  return window <= wire::kInitialWindow;
+  return window <= wire::window_of(channel);
 }
 
 }  // namespace
@@ -69,7 +69,8 @@ Result<> Router::from_peer(PeerId peer, const Frame& frame) {
       route.to_guest_window -= frame.payload.size();
       break;
     case FrameType::kCredit:
-      if (!grant(route.to_peer_window[frame.channel], MVM_TRY(wire::decode_u32(frame.payload))))
+      if (!grant(route.to_peer_window[frame.channel], frame.channel,
+                 MVM_TRY(wire::decode_u32(frame.payload))))
         return Error(Errc::kInvalidArgument, "client granted more than it was sent");
       break;
     case FrameType::kEof:
@@ -103,7 +104,7 @@ Result<> Router::from_guest(const Frame& frame) {
       break;
     case FrameType::kCredit:
       if (frame.channel != wire::kStdin ||
-          !grant(route.to_guest_window, MVM_TRY(wire::decode_u32(frame.payload))))
+          !grant(route.to_guest_window, frame.channel, MVM_TRY(wire::decode_u32(frame.payload))))
         return Error(Errc::kGuestFault, "guest agent granted more than it was sent");
       break;
     case FrameType::kStarted:

@@ -47,9 +47,9 @@ class Router {
   struct Route {
     PeerId peer = 0;  // 0: nobody listens any more
     std::uint32_t peer_stream = 0;
-    std::uint64_t to_guest_window = wire::kInitialWindow;  // channel stdin
-    std::array<std::uint64_t, wire::kChannels> to_peer_window = {0, wire::kInitialWindow,
-                                                                 wire::kInitialWindow};
+    std::uint64_t to_guest_window = wire::kInputWindow;
+    std::array<std::uint64_t, wire::kChannels> to_peer_window = {0, wire::kOutputWindow,
+                                                                 wire::kOutputWindow};
   };
   Result<> open_route(PeerId peer, const wire::Frame& frame);
   void answer_refused(PeerId peer, std::uint32_t stream, const std::string& why);

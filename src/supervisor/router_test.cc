@@ -84,14 +84,14 @@ TEST_F(RouterTest, LetsAClientUseANumberAgainAfterItsEnd) {
 
 TEST_F(RouterTest, HoldsAClientToItsWindow) {
   open(peer_a_, 1);
-  ASSERT_TRUE(peer_sends(FrameType::kData, 0, wire::kInitialWindow / 2));
-  ASSERT_TRUE(peer_sends(FrameType::kData, 0, wire::kInitialWindow / 2));
+  ASSERT_TRUE(peer_sends(FrameType::kData, 0, wire::kInputWindow / 2));
+  ASSERT_TRUE(peer_sends(FrameType::kData, 0, wire::kInputWindow / 2));
   EXPECT_EQ(peer_sends(FrameType::kData, 0, 1).error().code(), Errc::kInvalidArgument);
 }
 
 TEST_F(RouterTest, OpensAClientsWindowAgainByTheGuestsCredit) {
   const std::uint32_t stream = open(peer_a_, 1);
-  ASSERT_TRUE(peer_sends(FrameType::kData, 0, wire::kInitialWindow));
+  ASSERT_TRUE(peer_sends(FrameType::kData, 0, wire::kInputWindow));
   ASSERT_TRUE(credit_from_guest(stream, 10));
   EXPECT_TRUE(peer_sends(FrameType::kData, 0, 10));
   EXPECT_FALSE(peer_sends(FrameType::kData, 0, 1));
@@ -99,7 +99,7 @@ TEST_F(RouterTest, OpensAClientsWindowAgainByTheGuestsCredit) {
 
 TEST_F(RouterTest, HoldsTheGuestToItsWindow) {
   const std::uint32_t stream = open(peer_a_, 1);
-  ASSERT_TRUE(guest_sends(stream, FrameType::kData, wire::kStdout, wire::kInitialWindow));
+  ASSERT_TRUE(guest_sends(stream, FrameType::kData, wire::kStdout, wire::kOutputWindow));
   ASSERT_TRUE(guest_sends(stream, FrameType::kData, wire::kStderr, 1));
   EXPECT_THAT(guest_sends(stream, FrameType::kData, wire::kStdout, 1).error().text(),
               HasSubstr("more data than was granted"));

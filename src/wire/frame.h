@@ -45,6 +45,11 @@ constexpr std::uint8_t kStdin = 0;   // host → guest
 constexpr std::uint8_t kStdout = 1;  // guest → host
 constexpr std::uint8_t kStderr = 2;  // guest → host
 constexpr std::size_t kChannels = 3;
+constexpr std::uint32_t window_of(std::uint8_t channel) {
+  return channel == kStdin ? kInputWindow : kOutputWindow;
+}
+// A receiver grants again when this much has been consumed.
+constexpr std::uint32_t grant_step(std::uint8_t channel) { return window_of(channel) / 2; }
 
 struct Frame {
   std::uint32_t stream = 0;

@@ -13,10 +13,11 @@ constexpr std::size_t kHeaderSize = 12;
 constexpr std::uint32_t kMaxPayload = 256 * 1024;
 // Data frames are cut to this size, so that one stream cannot hold the connection for long.
 constexpr std::uint32_t kMaxDataChunk = 256 * 1024;
-// Bytes that may be under way on one channel before the receiver grants more.
-constexpr std::uint32_t kInitialWindow = 512 * 1024;
-// A receiver grants again when this much has been consumed.
-constexpr std::uint32_t kGrantThreshold = kInitialWindow / 4;
+// Bytes that may be under way on one channel before the receiver grants more. Input fits into the
+// process's pipe, so that the agent need not queue it. Output may be more: each grant interrupts the
+// guest while it works.
+constexpr std::uint32_t kInputWindow = 512 * 1024;
+constexpr std::uint32_t kOutputWindow = 2 * 1024 * 1024;
 constexpr std::size_t kMaxStreams = 1024;
 constexpr std::size_t kMaxStringLength = 128 * 1024;
 constexpr std::size_t kMaxListLength = 8192;

@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "sys/io.h"
 
@@ -71,7 +72,7 @@ void OutputPump::pump() {
 void OutputPump::grant(std::uint32_t bytes) {
   // A generous host gains nothing: the link's own bound holds whatever it says.
   credit_ = static_cast<std::uint32_t>(
-      std::min<std::uint64_t>(std::uint64_t{credit_} + bytes, 64 * wire::kInitialWindow));
+      std::min<std::uint64_t>(std::uint64_t{credit_} + bytes, 64 * wire::kOutputWindow));
   pump();
 }
 
@@ -107,8 +108,10 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
     consumed(bytes.size());
     return {};
   }
+  // Before it is full: what is queued once is copied once more, and so is all that comes behind it.
+  received_ += bytes.size();
+  if (received_ >= kUsualPipe / 2) enlarge(fd_.get(), enlarged_);
   if (queue_.empty()) {
-    if (bytes.size() >= kUsualPipe / 2) enlarge(fd_.get(), enlarged_);
     // Straight on while the process keeps up with us.
     const auto written = sys::write_some(fd_.get(), bytes);
     if (!written && written.error().errnum() != EAGAIN) {
@@ -121,7 +124,10 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
       bytes = bytes.subspan(*written);
     }
   }
-  if (!bytes.empty()) queue_.emplace_back(bytes.begin(), bytes.end());
+  if (!bytes.empty()) {
+    std::vector<std::byte>& block = queue_.emplace_back(bytes.size());
+    std::memcpy(block.data(), bytes.data(), bytes.size());  // the range constructor goes byte by byte
+  }
   if (!watched_) feed();
   return {};
 }
@@ -153,7 +159,7 @@ void InputQueue::feed() {
 
 void InputQueue::consumed(std::size_t bytes) {
   ungranted_ += static_cast<std::uint32_t>(bytes);
-  if (ungranted_ < wire::kGrantThreshold || finished_) return;
+  if (ungranted_ < wire::grant_step(id_.channel) || finished_) return;
   window_ += ungranted_;
   link_.send(id_.stream, wire::FrameType::kCredit, id_.channel, wire::encode_u32(ungranted_));
   ungranted_ = 0;

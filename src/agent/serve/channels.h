@@ -56,7 +56,7 @@ class OutputPump {
   ChannelId id_;
   std::function<void()> on_done_;
   sys::UniqueFd fd_;
-  std::uint32_t credit_ = wire::kInitialWindow;
+  std::uint32_t credit_ = wire::kOutputWindow;
   std::optional<std::size_t> left_;  // after the process's end: bytes still to be sent
   bool watched_ = false;
   bool enlarged_ = false;
@@ -91,8 +91,9 @@ class InputQueue {
   bool tty_;
   sys::UniqueFd fd_;
   std::deque<std::vector<std::byte>> queue_;
-  std::size_t head_ = 0;                         // bytes of the first block already written
-  std::uint32_t window_ = wire::kInitialWindow;  // what the host may still send
+  std::size_t head_ = 0;  // bytes of the first block already written
+  std::size_t received_ = 0;
+  std::uint32_t window_ = wire::kInputWindow;  // what the host may still send
   std::uint32_t ungranted_ = 0;                  // consumed, not told yet
   bool finished_ = false;
   bool watched_ = false;

@@ -89,9 +89,9 @@ TEST(Server, AStoppedReaderHoldsBackOnlyItsOwnStream) {
   TestHost host;
   host.grants = false;
   const auto stuck = host.exec({"sh", "-c", "yes"});
-  ASSERT_TRUE(host.until([&] { return host.stream(stuck).out.size() == wire::kInitialWindow; }));
+  ASSERT_TRUE(host.until([&] { return host.stream(stuck).out.size() == wire::kOutputWindow; }));
   EXPECT_EQ(host.sh("echo free").out, "free\n");
-  EXPECT_EQ(host.stream(stuck).out.size(), wire::kInitialWindow);
+  EXPECT_EQ(host.stream(stuck).out.size(), wire::kOutputWindow);
 }
 
 TEST(Server, AnswersPing) {
@@ -121,7 +121,7 @@ TEST(Server, EndsTheConnectionWhenTheHostExceedsItsWindow) {
   const auto id = host.exec({"sleep", "100"});
   const std::string chunk(wire::kMaxDataChunk, 'x');
   // What the process's pipe (1 MiB) takes is granted again.
-  constexpr std::uint32_t kEnough = (1U << 20) + 2 * wire::kInitialWindow;
+  constexpr std::uint32_t kEnough = (1U << 20) + 2 * wire::kInputWindow;
   for (std::uint32_t sent = 0; sent <= kEnough; sent += wire::kMaxDataChunk) host.data(id, chunk);
   EXPECT_TRUE(host.until([&] { return host.ended; }));
   EXPECT_THAT(host.fault, HasSubstr("window"));

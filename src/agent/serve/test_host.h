@@ -167,7 +167,7 @@ class TestHost {
  private:
   struct State {
     Reply reply;
-    std::uint32_t window = wire::kInitialWindow;
+    std::uint32_t window = wire::kInputWindow;
     std::array<std::uint32_t, 3> consumed{};
     std::function<void(std::span<const std::byte>)> sink;
   };
@@ -213,7 +213,7 @@ class TestHost {
     }
     std::uint32_t& consumed = state.consumed[frame.channel];
     consumed += static_cast<std::uint32_t>(text.size());
-    if (!grants || consumed < wire::kGrantThreshold) return;
+    if (!grants || consumed < wire::grant_step(frame.channel)) return;
     link->send(frame.stream, wire::FrameType::kCredit, frame.channel,
                wire::encode_u32(std::exchange(consumed, 0)));
   }
