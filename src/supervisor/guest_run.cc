@@ -17,6 +17,8 @@ namespace {
 // After the guest has been asked to stop and its grace has passed, it has this long to sync.
 constexpr Millis kSyncGrace{2000};
 
+static_assert(backend::kInputDiskSize.count == wire::kInputDiskSize);
+
 std::string last_line(const std::string& text) {
   std::size_t end = text.size();
   while (end > 0 && text[end - 1] == '\n') --end;
@@ -32,9 +34,7 @@ GuestRun::GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Hand
       vm_(vm),
       logs_(logs),
       handlers_(std::move(handlers)),
-      router_([this](const wire::Frame& frame) {
-        if (link_) link_->send(frame);
-      }) {}
+      router_([this](const wire::Frame& frame) { to_guest(frame); }) {}
 
 GuestRun::~GuestRun() {
   loop_.cancel(boot_timer_);
@@ -68,7 +68,10 @@ Result<> GuestRun::launch() {
             end_now(with_console(std::move(error)));
           },
           [this] { end_now(std::nullopt); },
-          [this](const wire::Frame& frame) { return router_.from_guest(frame); }});
+          [this](const wire::Frame& frame) { return from_guest(frame); }});
+  if (sys::UniqueFd memory = machine_->take_input_disk())
+    input_disk_ = std::make_unique<InputDisk>(
+        loop_, std::move(memory), [this](const wire::Frame& frame) { link_->send(frame); });
   MVM_TRY(link_->start(configure_for(vm_, plan)));
   MVM_TRY(machine_->watch(loop_, [this](const backend::MachineEnd& end) { on_engine_end(end); }));
   boot_timer_ = loop_.after(vm_.limits.boot_deadline, [this] {
@@ -76,6 +79,20 @@ Result<> GuestRun::launch() {
                                                    format_duration(vm_.limits.boot_deadline) +
                                                    " of its start")));
   });
+  return {};
+}
+
+void GuestRun::to_guest(const wire::Frame& frame) {
+  if (input_disk_) return input_disk_->send(frame);
+  if (link_) link_->send(frame);
+}
+
+Result<> GuestRun::from_guest(const wire::Frame& frame) {
+  MVM_TRY(router_.from_guest(frame));
+  if (!input_disk_) return {};
+  if (frame.type == wire::FrameType::kCredit)
+    input_disk_->on_credit(frame.stream, MVM_TRY(wire::decode_u32(frame.payload)));
+  if (frame.type == wire::FrameType::kClosed) input_disk_->on_closed(frame.stream);
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include "spec/vm_spec.h"
 #include "supervisor/console_log.h"
 #include "supervisor/guest_link.h"
+#include "supervisor/input_disk.h"
 #include "supervisor/main_process.h"
 #include "supervisor/router.h"
 
@@ -54,6 +55,8 @@ class GuestRun {
   GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers);
   Result<> launch();
   Result<> watch_console(sys::UniqueFd fd);
+  void to_guest(const wire::Frame& frame);
+  Result<> from_guest(const wire::Frame& frame);
   void read_console();
   void on_guest_ready(const wire::Ready& ready);
   void on_main_end(const wire::Closed& closed);
@@ -70,6 +73,7 @@ class GuestRun {
   sys::UniqueFd console_;
   std::unique_ptr<backend::Machine> machine_;
   std::unique_ptr<GuestLink> link_;
+  std::unique_ptr<InputDisk> input_disk_;
   std::unique_ptr<MainProcess> main_;
   GuestEnd end_;
   sys::EventLoop::TimerId boot_timer_ = 0;

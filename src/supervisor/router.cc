@@ -81,7 +81,7 @@ Result<> Router::from_peer(PeerId peer, const Frame& frame) {
     default:
       return Error(Errc::kInvalidArgument, "client sent a frame that is the guest's to send");
   }
-  to_guest_(Frame{it->second, frame.type, frame.channel, frame.payload});
+  to_guest_(Frame{it->second, frame.type, frame.channel, frame.payload, frame.rest});
   return {};
 }
 

@@ -21,7 +21,7 @@ bool known(std::uint8_t type) {
   return (type >= static_cast<std::uint8_t>(FrameType::kHello) &&
           type <= static_cast<std::uint8_t>(FrameType::kStop)) ||
          (type >= static_cast<std::uint8_t>(FrameType::kOpen) &&
-          type <= static_cast<std::uint8_t>(FrameType::kClosed));
+          type <= static_cast<std::uint8_t>(FrameType::kDataAt));
 }
 
 Error broken(const std::string& what) {
@@ -67,6 +67,7 @@ bool FrameParser::next_piece(Frame& frame) {
   frame.payload = std::span(buffer_).subspan(begin_, length);
   begin_ += length;
   rest_ -= length;
+  frame.rest = static_cast<std::uint32_t>(rest_);
   return true;
 }
 
@@ -86,8 +87,9 @@ Result<bool> FrameParser::next(Frame& frame) {
   frame.stream = load_u32(header);
   frame.type = static_cast<FrameType>(type);
   frame.channel = channel;
+  frame.rest = 0;
   if (frame.type == FrameType::kData && length > 0) {
-    data_ = {frame.stream, frame.type, channel, {}};
+    data_ = {frame.stream, frame.type, channel, {}, 0};
     begin_ += kHeaderSize;
     rest_ = length;
     return next_piece(frame);

@@ -38,6 +38,7 @@ enum class FrameType : std::uint8_t {
   kResize = 22,   // host → guest: u16 rows, u16 columns
   kCancel = 23,   // host → guest: nobody waits any more; end it and answer kClosed
   kClosed = 24,   // guest → host, last of a stream: Closed
+  kDataAt = 25,   // host → guest: bytes of stdin that lie on the input disk: DataAt
 };
 
 // Channels of a stream, numbered as the descriptors of a process.
@@ -56,6 +57,8 @@ struct Frame {
   FrameType type = FrameType::kData;
   std::uint8_t channel = 0;
   std::span<const std::byte> payload;  // borrowed
+  // A data frame that came in pieces: how many of its bytes are still to come.
+  std::uint32_t rest = 0;
 };
 
 // Appends header and payload. The payload must not exceed kMaxPayload.

@@ -13,11 +13,13 @@ constexpr std::size_t kHeaderSize = 12;
 constexpr std::uint32_t kMaxPayload = 256 * 1024;
 // Data frames are cut to this size, so that one stream cannot hold the connection for long.
 constexpr std::uint32_t kMaxDataChunk = 256 * 1024;
-// Bytes that may be under way on one channel before the receiver grants more. Input fits into the
-// process's pipe, so that the agent need not queue it. Output may be more: each grant interrupts the
-// guest while it works.
-constexpr std::uint32_t kInputWindow = 512 * 1024;
+// Bytes that may be under way on one channel before the receiver grants more. Each grant interrupts
+// a guest that is at work.
+constexpr std::uint32_t kInputWindow = 2 * 1024 * 1024;
 constexpr std::uint32_t kOutputWindow = 2 * 1024 * 1024;
+// The input disk: what the host says by kDataAt frames lies there.
+constexpr std::uint32_t kInputDiskSize = 4 * 1024 * 1024;
+constexpr std::uint32_t kInputDiskBlock = 4096;
 constexpr std::size_t kMaxStreams = 1024;
 constexpr std::size_t kMaxStringLength = 128 * 1024;
 constexpr std::size_t kMaxListLength = 8192;

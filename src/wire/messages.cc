@@ -223,6 +223,20 @@ Result<std::uint32_t> decode_u32(Bytespan in) {
   return finish(r, value, "number");
 }
 
+Payload encode(const DataAt& m) { return Writer().number(m.offset).number(m.length).take(); }
+
+Result<DataAt> decode_data_at(Bytespan in) {
+  Reader r(in);
+  DataAt m;
+  m.offset = r.number<std::uint32_t>();
+  m.length = r.number<std::uint32_t>();
+  const bool whole_blocks = m.offset % kInputDiskBlock == 0 && m.length % kInputDiskBlock == 0;
+  if (!whole_blocks || m.length == 0 || m.length > kMaxDataChunk || m.offset > kInputDiskSize ||
+      m.length > kInputDiskSize - m.offset)
+    return malformed("data-at");
+  return finish(r, m, "data-at");
+}
+
 Payload encode(const Resize& m) { return Writer().number(m.rows).number(m.columns).take(); }
 
 Result<Resize> decode_resize(Bytespan in) {

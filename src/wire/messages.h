@@ -174,6 +174,14 @@ Result<VmState> decode_vm_state(Bytespan);
 Result<Stop> decode_stop(Bytespan);
 Result<std::uint32_t> decode_u32(Bytespan);  // kCredit, kStarted, kSignal
 
+// Bytes of a stream's stdin that lie on the input disk. Units: bytes; whole blocks of the disk.
+struct DataAt {
+  std::uint32_t offset = 0;
+  std::uint32_t length = 0;  // at most kMaxDataChunk
+};
+Payload encode(const DataAt&);
+Result<DataAt> decode_data_at(Bytespan);
+
 struct Resize {
   std::uint16_t rows = 0;
   std::uint16_t columns = 0;

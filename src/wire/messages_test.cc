@@ -71,7 +71,8 @@ std::vector<Sample> samples() {
       sample("state", encode(VmState{VmPhase::kFailed, -1, "panic", "look at the console"}),
              decode_vm_state),
       sample("stop", encode(Stop{5000, true}), decode_stop),
-      sample("resize", encode(Resize{24, 80}), decode_resize)};
+      sample("resize", encode(Resize{24, 80}), decode_resize),
+      sample("data-at", encode(DataAt{8192, 262144}), decode_data_at)};
   for (int kind = 2; kind <= 9; ++kind) {
     out.push_back(sample("open " + std::to_string(kind),
                          encode(file_open(static_cast<OpenKind>(kind))), decode_open));
@@ -276,6 +277,19 @@ TEST(Reader, DoesNotTakeMemoryForAListThatIsNotThere) {
   Reader reader(payload);
   EXPECT_LE(reader.texts().size(), 1U);
   EXPECT_FALSE(reader.ok());
+}
+
+TEST(DataAtMessage, OutsideTheDiskOrNotInWholeBlocksIsRefused) {
+  const DataAt bad[] = {{0, 0},
+                        {4095, 4096},
+                        {0, 4095},
+                        {kInputDiskSize, 4096},
+                        {kInputDiskSize - 4096, 8192},
+                        {0xffff'f000, 4096},
+                        {0, kMaxDataChunk + 4096}};
+  for (const DataAt& where : bad)
+    EXPECT_FALSE(decode_data_at(encode(where)).has_value()) << where.offset << " " << where.length;
+  EXPECT_TRUE(decode_data_at(encode(DataAt{kInputDiskSize - 4096, 4096})).has_value());
 }
 
 }  // namespace

@@ -155,6 +155,10 @@ Result<std::string> find_disk(const std::string& sys_block, const std::string& s
                                     " (disks:" + (seen.empty() ? " none" : seen) + ")");
 }
 
+Result<sys::UniqueFd> open_input_disk() {
+  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm-input")), O_RDONLY | O_DIRECT);
+}
+
 Result<> mount_early() {
   for (const Mount& m : kEarly) {
     ::mkdir(m.target, 0755);

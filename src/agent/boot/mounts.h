@@ -34,6 +34,9 @@ Result<> enter_root();
 // Writes everything out and leaves the disk clean: overlay and scratch become read-only.
 void close_mounts(const RootMounts& mounts);
 
+// The disk of the host's input, to be read past the page cache. Errors: find_disk()'s; open's.
+Result<sys::UniqueFd> open_input_disk();
+
 // The device with this serial, "/dev/vda". Errors: kNotFound, listing the disks there are.
 Result<std::string> find_disk(const std::string& sys_block, const std::string& serial);
 

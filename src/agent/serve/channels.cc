@@ -96,21 +96,27 @@ void OutputPump::drop() {
   fd_.reset();
 }
 
-InputQueue::InputQueue(sys::EventLoop& loop, wire::Link& link, ChannelId id, bool tty)
-    : loop_(loop), link_(link), id_(id), tty_(tty) {}
+InputQueue::InputQueue(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, ChannelId id,
+                       bool tty)
+    : loop_(loop), link_(link), disk_(disk), id_(id), tty_(tty) {}
+
+Result<> InputQueue::take_from_window(std::size_t bytes) {
+  if (finished_) return contract(id_, "data after its end");
+  if (bytes > wire::kMaxDataChunk) return contract(id_, "data frame is too long");
+  if (bytes > window_) return contract(id_, "more data than its window allows");
+  window_ -= static_cast<std::uint32_t>(bytes);
+  // Before it is full: what is queued once is copied once more, and so is all that comes behind it.
+  received_ += bytes;
+  if (fd_ && received_ >= kUsualPipe / 2) enlarge(fd_.get(), enlarged_);
+  return {};
+}
 
 Result<> InputQueue::receive(std::span<const std::byte> bytes) {
-  if (finished_) return contract(id_, "data after its end");
-  if (bytes.size() > wire::kMaxDataChunk) return contract(id_, "data frame is too long");
-  if (bytes.size() > window_) return contract(id_, "more data than its window allows");
-  window_ -= static_cast<std::uint32_t>(bytes.size());
+  MVM_TRY(take_from_window(bytes.size()));
   if (!fd_) {
     consumed(bytes.size());
     return {};
   }
-  // Before it is full: what is queued once is copied once more, and so is all that comes behind it.
-  received_ += bytes.size();
-  if (received_ >= kUsualPipe / 2) enlarge(fd_.get(), enlarged_);
   if (queue_.empty()) {
     // Straight on while the process keeps up with us.
     const auto written = sys::write_some(fd_.get(), bytes);
@@ -125,36 +131,69 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
     }
   }
   if (!bytes.empty()) {
-    std::vector<std::byte>& block = queue_.emplace_back(bytes.size());
-    std::memcpy(block.data(), bytes.data(), bytes.size());  // the range constructor goes byte by byte
+    Block& block = queue_.emplace_back();
+    block.length = bytes.size();
+    block.bytes.resize(bytes.size());
+    // The range constructor would go byte by byte.
+    std::memcpy(block.bytes.data(), bytes.data(), bytes.size());
   }
   if (!watched_) feed();
+  return {};
+}
+
+Result<> InputQueue::receive_at(const wire::DataAt& where) {
+  MVM_TRY(disk_.open());
+  MVM_TRY(take_from_window(where.length));
+  if (!fd_) {
+    consumed(where.length);
+    return {};
+  }
+  if (!queue_.empty() && queue_.back().on_disk() && queue_.back().end() == where.offset) {
+    queue_.back().length += where.length;
+  } else {
+    queue_.push_back({{}, where.offset, where.length});
+  }
+  if (!watched_) loop_.defer(this, [this] { feed(); });  // what comes next may lie beside it
   return {};
 }
 
 Result<> InputQueue::finish() {
   if (finished_) return contract(id_, "ended twice");
   finished_ = true;
-  if (tty_ && fd_) queue_.push_back({kEndOfFile});
+  if (tty_ && fd_) queue_.push_back({{kEndOfFile}, 0, 1});
   if (!watched_) feed();
   return {};
 }
 
+Result<std::size_t> InputQueue::write_front() {
+  const Block& block = queue_.front();
+  if (block.on_disk()) return disk_.pass(fd_.get(), block.offset + head_, block.length - head_);
+  return sys::write_some(fd_.get(), std::span(block.bytes).subspan(head_));
+}
+
 void InputQueue::feed() {
   while (fd_ && !queue_.empty()) {
-    std::vector<std::byte>& block = queue_.front();
-    const auto written = sys::write_some(fd_.get(), std::span(block).subspan(head_));
+    const auto written = write_front();
     if (!written && written.error().errnum() == EAGAIN) return watch(true);
-    if (!written) return drop();
+    if (!written) return give_up(written.error());
     head_ += *written;
     if (!(tty_ && finished_)) consumed(*written);
-    if (head_ < block.size()) continue;
+    if (head_ < queue_.front().length) continue;
     queue_.pop_front();
     head_ = 0;
   }
   watch(false);
   // A terminal's input stays open: its output comes through the same device.
   if (finished_ && !tty_) fd_.reset();
+}
+
+// A process that reads no more is no failure. Input that is lost on our side is, and may not look
+// like its end.
+void InputQueue::give_up(const Error& error) {
+  if (!queue_.front().bytes.empty() || error.errnum() == EPIPE) return drop();
+  const std::string text = error.text();
+  drop();
+  link_.send(0, wire::FrameType::kFault, 0, std::as_bytes(std::span(text)));
 }
 
 void InputQueue::consumed(std::size_t bytes) {
@@ -174,9 +213,10 @@ void InputQueue::watch(bool on) {
 
 void InputQueue::drop() {
   watch(false);
+  loop_.cancel_deferred(this);
   fd_.reset();
   std::size_t lost = 0;
-  for (const auto& block : queue_) lost += block.size();
+  for (const Block& block : queue_) lost += block.length;
   lost -= head_;
   queue_.clear();
   head_ = 0;

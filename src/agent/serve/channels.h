@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "agent/serve/input_disk.h"
 #include "core/result.h"
 #include "sys/event_loop.h"
 #include "sys/unique_fd.h"
@@ -65,7 +66,7 @@ class OutputPump {
 // Queues what the host sends and feeds it to the process as it reads.
 class InputQueue {
  public:
-  InputQueue(sys::EventLoop& loop, wire::Link& link, ChannelId id, bool tty);
+  InputQueue(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, ChannelId id, bool tty);
   ~InputQueue() { drop(); }
   InputQueue(const InputQueue&) = delete;
   InputQueue& operator=(const InputQueue&) = delete;
@@ -73,6 +74,8 @@ class InputQueue {
   void start(sys::UniqueFd fd) { fd_ = std::move(fd); }
   // Errors: kGuestFault when the host exceeds its window or sends after the end.
   Result<> receive(std::span<const std::byte> bytes);
+  // The same for bytes on the input disk. Errors: also kGuestFault when there is none.
+  Result<> receive_at(const wire::DataAt& where);
   // No more bytes: the pipe is closed when the queue is empty; a terminal gets its end-of-file
   // character.
   Result<> finish();
@@ -81,20 +84,32 @@ class InputQueue {
   int fd() const { return fd_.get(); }
 
  private:
+  // What waits: bytes, or a place on the input disk.
+  struct Block {
+    std::vector<std::byte> bytes;
+    std::uint64_t offset = 0;
+    std::size_t length = 0;
+    std::uint64_t end() const { return offset + length; }
+    bool on_disk() const { return bytes.empty(); }
+  };
+  Result<> take_from_window(std::size_t bytes);
+  Result<std::size_t> write_front();
   void feed();
+  void give_up(const Error& error);
   void consumed(std::size_t bytes);
   void watch(bool on);
 
   sys::EventLoop& loop_;
   wire::Link& link_;
+  InputDisk& disk_;
   ChannelId id_;
   bool tty_;
   sys::UniqueFd fd_;
-  std::deque<std::vector<std::byte>> queue_;
+  std::deque<Block> queue_;
   std::size_t head_ = 0;  // bytes of the first block already written
   std::size_t received_ = 0;
   std::uint32_t window_ = wire::kInputWindow;  // what the host may still send
-  std::uint32_t ungranted_ = 0;                  // consumed, not told yet
+  std::uint32_t ungranted_ = 0;                // consumed, not told yet
   bool finished_ = false;
   bool watched_ = false;
   bool enlarged_ = false;

@@ -20,15 +20,15 @@ Error malformed(const char* what) {
 
 }  // namespace
 
-Stream::Stream(sys::EventLoop& loop, wire::Link& link, std::uint32_t id, ProcessPlan plan,
-               Millis timeout, std::function<void(Stream&)> on_closed)
+Stream::Stream(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, std::uint32_t id,
+               ProcessPlan plan, Millis timeout, std::function<void(Stream&)> on_closed)
     : loop_(loop),
       link_(link),
       id_(id),
       plan_(std::move(plan)),
       timeout_(timeout),
       on_closed_(std::move(on_closed)),
-      input_(loop, link, {id, wire::kStdin}, plan_.tty),
+      input_(loop, link, disk, {id, wire::kStdin}, plan_.tty),
       output_(loop, link, {id, wire::kStdout}, [this] { close_if_done(); }),
       errors_(loop, link, {id, wire::kStderr}, [this] { close_if_done(); }) {}
 
@@ -56,6 +56,9 @@ Result<> Stream::on_frame(const wire::Frame& frame) {
     case wire::FrameType::kData:
       if (frame.channel != wire::kStdin) return malformed("data");
       return input_.receive(frame.payload);
+    case wire::FrameType::kDataAt:
+      if (frame.channel != wire::kStdin) return malformed("data-at");
+      return input_.receive_at(MVM_TRY(wire::decode_data_at(frame.payload)));
     case wire::FrameType::kEof:
       if (frame.channel != wire::kStdin || !frame.payload.empty()) return malformed("eof");
       return input_.finish();

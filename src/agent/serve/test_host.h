@@ -144,6 +144,10 @@ class TestHost {
     return received.finish();
   }
 
+  // What may still be sent to the stream, by what was told with spend() and granted.
+  std::uint32_t window(std::uint32_t id) { return streams_[id].window; }
+  void spend(std::uint32_t id, std::uint32_t bytes) { streams_[id].window -= bytes; }
+
   // Resident memory of the agent. Units: KiB.
   long agent_memory() const {
     std::ifstream status("/proc/" + std::to_string(agent_) + "/status");

@@ -14,7 +14,8 @@ TEST(FakePlan, ServesTheAgentOnItsDescriptor) {
   vm.engine_program = "/libexec/mvm-agent";
   const LaunchPlan plan = FakeBackend().plan(vm).value();
   EXPECT_EQ(plan.backend, "fake");
-  EXPECT_THAT(plan.argv, ElementsAre("/libexec/mvm-agent", "--serve-fd", "4"));
+  EXPECT_THAT(plan.argv,
+              ElementsAre("/libexec/mvm-agent", "--serve-fd", "4", "--input-disk-fd", "6"));
   EXPECT_FALSE(plan.has_control);
   EXPECT_FALSE(plan.has_console);
   EXPECT_FALSE(plan.network.has_value());

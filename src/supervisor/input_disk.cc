@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "supervisor/input_disk.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace mvm::supervisor {
+namespace {
+
+// Less is sooner there as it is.
+constexpr std::size_t kLeast = 32 * 1024;
+
+bool write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return false;
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+  return true;
+}
+
+}  // namespace
+
+InputDisk::InputDisk(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest)
+    : loop_(loop), memory_(std::move(memory)), to_guest_(std::move(to_guest)) {}
+
+std::size_t InputDisk::free_slots() const {
+  return static_cast<std::size_t>(std::count(used_.begin(), used_.end(), false));
+}
+
+// In turn, so that the slots of one stream mostly lie side by side: the agent then reads several in
+// one request.
+std::optional<std::size_t> InputDisk::take_slot() {
+  for (std::size_t i = 0; i < kSlots; ++i) {
+    const std::size_t slot = (next_slot_ + i) % kSlots;
+    if (used_[slot]) continue;
+    used_[slot] = true;
+    next_slot_ = slot + 1;
+    return slot;
+  }
+  return std::nullopt;
+}
+
+// Memory that nobody uses is given back: most machines get much input seldom.
+void InputDisk::release(std::size_t slot) {
+  used_[slot] = false;
+  if (free_slots() != kSlots) return;
+  (void)::fallocate(memory_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                    wire::kInputDiskSize);
+  next_slot_ = 0;
+}
+
+void InputDisk::send_inline(std::uint32_t stream, Input& input, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
+  input.sent.push_back({static_cast<std::uint32_t>(bytes.size()), std::nullopt});
+  to_guest_({stream, wire::FrameType::kData, wire::kStdin, bytes, 0});
+}
+
+void InputDisk::send(const wire::Frame& frame) {
+  if (frame.type != wire::FrameType::kData) {
+    const auto it = inputs_.find(frame.stream);
+    if (it != inputs_.end()) flush(frame.stream, it->second);
+    return to_guest_(frame);
+  }
+  Input& input = inputs_[frame.stream];
+  input.frame_ended = frame.rest == 0;
+  if (!input.slot && frame.payload.size() + frame.rest >= kLeast) input.slot = take_slot();
+  if (!input.slot) return send_inline(frame.stream, input, frame.payload);
+  hold(input, frame.stream, frame.payload);
+  if (input.slot && input.frame_ended) loop_.defer(this, [this] { flush_ended(); });
+}
+
+void InputDisk::hold(Input& input, std::uint32_t stream, std::span<const std::byte> bytes) {
+  input.held.reserve(kSlotSize);
+  const auto part = bytes.first(std::min(bytes.size(), kSlotSize - input.held.size()));
+  input.held.insert(input.held.end(), part.begin(), part.end());
+  bytes = bytes.subspan(part.size());
+  if (input.held.size() == kSlotSize) flush(stream, input);
+  if (bytes.empty()) return;
+  input.slot = take_slot();
+  if (!input.slot) return send_inline(stream, input, bytes);
+  hold(input, stream, bytes);
+}
+
+// Whole blocks by their place, the rest as it is.
+void InputDisk::flush(std::uint32_t stream, Input& input) {
+  if (!input.slot) return;
+  const std::size_t slot = *std::exchange(input.slot, std::nullopt);
+  const std::size_t placed = send_placed(stream, input, slot);
+  if (placed == 0) release(slot);
+  send_inline(stream, input, std::span(input.held).subspan(placed));
+  input.held = {};
+}
+
+// How much of what is held the disk has taken.
+std::size_t InputDisk::send_placed(std::uint32_t stream, Input& input, std::size_t slot) {
+  if (input.held.size() < kLeast) return 0;
+  const std::size_t placed = input.held.size() - input.held.size() % wire::kInputDiskBlock;
+  const std::size_t at = slot * kSlotSize;
+  if (!write_at(memory_.get(), std::span(input.held).first(placed), at)) return 0;
+  const wire::DataAt where{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(placed)};
+  input.sent.push_back({where.length, slot});
+  to_guest_({stream, wire::FrameType::kDataAt, wire::kStdin, wire::encode(where), 0});
+  return placed;
+}
+
+// What a client has begun to send and not ended it will send; everything else may be waited for.
+void InputDisk::flush_ended() {
+  for (auto& [stream, input] : inputs_) {
+    if (input.frame_ended) flush(stream, input);
+  }
+}
+
+void InputDisk::on_credit(std::uint32_t stream, std::uint32_t bytes) {
+  const auto it = inputs_.find(stream);
+  if (it == inputs_.end()) return;
+  std::deque<Piece>& sent = it->second.sent;
+  while (bytes > 0 && !sent.empty()) {
+    Piece& first = sent.front();
+    const std::uint32_t taken = std::min(bytes, first.bytes);
+    bytes -= taken;
+    first.bytes -= taken;
+    if (first.bytes > 0) return;
+    if (first.slot) release(*first.slot);
+    sent.pop_front();
+  }
+}
+
+void InputDisk::on_closed(std::uint32_t stream) {
+  const auto it = inputs_.find(stream);
+  if (it == inputs_.end()) return;
+  for (const Piece& piece : it->second.sent) {
+    if (piece.slot) release(*piece.slot);
+  }
+  if (it->second.slot) release(*it->second.slot);
+  inputs_.erase(it);
+}
+
+}  // namespace mvm::supervisor
