@@ -100,7 +100,7 @@ class Session {
   }
 
   void read_input() {
-    chunk_.resize(wire::kMaxDataChunk);
+    chunk_.resize(wire::kMaxInputChunk);
     const std::size_t limit = std::min<std::size_t>(chunk_.size(), stream_->credit());
     const auto n = sys::read_some(io_.input, std::span(chunk_).first(limit));
     if (!n && n.error().errnum() == EAGAIN) return;

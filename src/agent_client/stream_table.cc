@@ -11,7 +11,7 @@ void Stream::send(std::span<const std::byte> bytes) {
   if (closed_) return;
   credit_ -= std::min(credit_, bytes.size());
   while (!bytes.empty()) {
-    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), wire::kMaxDataChunk));
+    const auto part = bytes.first(std::min<std::size_t>(bytes.size(), wire::kMaxInputChunk));
     table_.send_(id_, FrameType::kData, wire::kStdin, part);
     bytes = bytes.subspan(part.size());
   }

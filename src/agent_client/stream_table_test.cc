@@ -82,11 +82,11 @@ TEST_F(Streams, RefuseARequestThatDoesNotFitIntoAFrame) {
 
 TEST_F(Streams, CutInputIntoChunksAndCountItsCredit) {
   const auto stream = open();
-  constexpr std::size_t kBytes = wire::kMaxDataChunk + 36'000;
+  constexpr std::size_t kBytes = wire::kMaxInputChunk + 36'000;
   stream->send(std::vector<std::byte>(kBytes));
   ASSERT_EQ(sent_.size(), 2U);
-  EXPECT_EQ(sent_[0].size, wire::kMaxDataChunk);
-  EXPECT_EQ(sent_[1].size, kBytes - wire::kMaxDataChunk);
+  EXPECT_EQ(sent_[0].size, wire::kMaxInputChunk);
+  EXPECT_EQ(sent_[1].size, kBytes - wire::kMaxInputChunk);
   EXPECT_EQ(stream->credit(), wire::kInputWindow - kBytes);
 }
 

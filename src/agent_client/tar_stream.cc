@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "sys/io.h"
+#include "tar/tar_pipe.h"
 
 namespace mvm::agent_client {
 namespace {
@@ -74,11 +75,40 @@ void pack_data(archive* disk, archive* tar, const std::string& path) {
   }
 }
 
-void write_member(archive* disk, archive* tar, archive_entry* entry) {
+// Content that libarchive need not see.
+bool is_large(archive_entry* entry) {
+  return archive_entry_filetype(entry) == AE_IFREG && archive_entry_hardlink(entry) == nullptr &&
+         archive_entry_size(entry) >= tar::kLargeFile && archive_entry_sparse_count(entry) == 0;
+}
+
+// False when the file, which libarchive has open already, cannot be opened a second time.
+bool pack_large(archive* tar, tar::TarPipeWriter& pipe, archive_entry* entry,
+                const std::string& path) {
+  if (!is_large(entry)) return false;
+  const sys::UniqueFd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return false;
+  if (auto done = pipe.move_from(tar, file.get(), archive_entry_size(entry)); !done)
+    fail(path + ": " + done.error().text());
+  return true;
+}
+
+bool unpack_large(archive* tar, tar::TarPipeReader& pipe, archive_entry* entry) {
+  if (!is_large(entry)) return false;
+  const char* path = archive_entry_pathname(entry);
+  const sys::UniqueFd file(::open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file) return false;
+  if (auto done = pipe.move_to(file.get(), archive_entry_size(entry)); !done)
+    fail(std::string(path) + ": " + done.error().text());
+  check(tar, archive_read_data_skip(tar), path);
+  return true;
+}
+
+void write_member(archive* disk, archive* tar, tar::TarPipeWriter& pipe, archive_entry* entry) {
   const std::string path =
       archive_entry_sourcepath(entry) != nullptr ? archive_entry_sourcepath(entry) : "";
   check(tar, archive_write_header(tar, entry), path.c_str());
-  if (archive_entry_size(entry) > 0 && archive_entry_filetype(entry) == AE_IFREG)
+  if (archive_entry_size(entry) > 0 && archive_entry_filetype(entry) == AE_IFREG &&
+      !pack_large(tar, pipe, entry, path))
     pack_data(disk, tar, path);
 }
 
@@ -88,9 +118,8 @@ void write_member(archive* disk, archive* tar, archive_entry* entry) {
   archive_read_disk_set_symlink_physical(disk.get());
   archive_read_disk_set_standard_lookup(disk.get());
   archive_write_set_format_pax_restricted(tar.get());
-  archive_write_set_bytes_per_block(tar.get(), kBlock);
-  archive_write_set_bytes_in_last_block(tar.get(), 1);
-  check(tar.get(), archive_write_open_fd(tar.get(), 1), "opening the stream");
+  tar::TarPipeWriter pipe(1);
+  if (auto opened = pipe.open(tar.get()); !opened) fail(opened.error().text());
   check(disk.get(), archive_read_disk_open(disk.get(), request.path.c_str()), request.path.c_str());
   archive_entry_linkresolver* links = archive_entry_linkresolver_new();
   archive_entry_linkresolver_set_strategy(links, archive_format(tar.get()));
@@ -112,7 +141,7 @@ void write_member(archive* disk, archive* tar, archive_entry* entry) {
     }
     archive_entry* spare = nullptr;
     archive_entry_linkify(links, &entry, &spare);
-    if (entry != nullptr) write_member(disk.get(), tar.get(), entry);
+    if (entry != nullptr) write_member(disk.get(), tar.get(), pipe, entry);
     archive_entry_free(entry);
   }
   check(tar.get(), archive_write_close(tar.get()), "closing the stream");
@@ -141,7 +170,8 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
   archive_write_disk_set_options(
       disk.get(), ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
                       ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
-  check(tar.get(), archive_read_open_fd(tar.get(), 0, kBlock), "opening the stream");
+  tar::TarPipeReader pipe(0);
+  if (auto opened = pipe.open(tar.get()); !opened) fail(opened.error().text());
   if (::chdir(request.directory.c_str()) != 0) fail(Error::from_errno(request.directory).text());
   bool any = false;
   bool skipped = false;
@@ -161,7 +191,10 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
     }
     rebase(entry, request);
     check(disk.get(), archive_write_header(disk.get(), entry), archive_entry_pathname(entry));
-    if (archive_entry_size(entry) > 0) copy_data(tar.get(), disk.get());
+    if (archive_entry_size(entry) > 0 && !unpack_large(tar.get(), pipe, entry)) {
+      pipe.expect(archive_entry_size(entry));
+      copy_data(tar.get(), disk.get());
+    }
     check(disk.get(), archive_write_finish_entry(disk.get()), archive_entry_pathname(entry));
   }
   if (!any) fail("the guest sent nothing");

@@ -34,7 +34,7 @@ constexpr int kConsoleFd = 5;
 constexpr int kInputDiskFd = 6;
 
 // Of the guest's input disk, where it has one.
-constexpr Bytes kInputDiskSize = mebibytes(4);
+constexpr Bytes kInputDiskSize = mebibytes(8);
 
 // How the guest reaches the network that the engine provides.
 struct GuestNetwork {

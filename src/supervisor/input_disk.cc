@@ -74,38 +74,57 @@ void InputDisk::send(const wire::Frame& frame) {
   if (input.slot && input.frame_ended) loop_.defer(this, [this] { flush_ended(); });
 }
 
+// What the disk cannot take goes behind what it has taken.
 void InputDisk::hold(Input& input, std::uint32_t stream, std::span<const std::byte> bytes) {
-  input.held.reserve(kSlotSize);
-  const auto part = bytes.first(std::min(bytes.size(), kSlotSize - input.held.size()));
-  input.held.insert(input.held.end(), part.begin(), part.end());
-  bytes = bytes.subspan(part.size());
-  if (input.held.size() == kSlotSize) flush(stream, input);
-  if (bytes.empty()) return;
-  input.slot = take_slot();
-  if (!input.slot) return send_inline(stream, input, bytes);
-  hold(input, stream, bytes);
+  while (!bytes.empty() && input.slot) {
+    const std::size_t taken = place(input, bytes);
+    bytes = bytes.subspan(taken);
+    if (taken > 0 && input.placed < kSlotSize) continue;
+    flush(stream, input);
+    if (taken > 0 && !bytes.empty()) input.slot = take_slot();
+  }
+  send_inline(stream, input, bytes);
+}
+
+// Takes at most what fills a block that was begun, or all whole blocks, or the beginning of one.
+// Returns how much; 0 when the memory takes nothing.
+std::size_t InputDisk::place(Input& input, std::span<const std::byte> bytes) {
+  constexpr std::size_t kBlock = wire::kInputDiskBlock;
+  if (input.tail.empty() && bytes.size() >= kBlock) {
+    const std::size_t room = kSlotSize - input.placed;
+    const auto blocks = bytes.first(std::min(bytes.size() - bytes.size() % kBlock, room));
+    return write_blocks(input, blocks) ? blocks.size() : 0;
+  }
+  const auto part = bytes.first(std::min(bytes.size(), kBlock - input.tail.size()));
+  const std::size_t before = input.tail.size();
+  input.tail.insert(input.tail.end(), part.begin(), part.end());
+  if (input.tail.size() < kBlock) return part.size();
+  if (!write_blocks(input, input.tail)) {
+    input.tail.resize(before);
+    return 0;
+  }
+  input.tail.clear();
+  return part.size();
+}
+
+bool InputDisk::write_blocks(Input& input, std::span<const std::byte> blocks) {
+  if (!write_at(memory_.get(), blocks, *input.slot * kSlotSize + input.placed)) return false;
+  input.placed += static_cast<std::uint32_t>(blocks.size());
+  return true;
 }
 
 // Whole blocks by their place, the rest as it is.
 void InputDisk::flush(std::uint32_t stream, Input& input) {
   if (!input.slot) return;
   const std::size_t slot = *std::exchange(input.slot, std::nullopt);
-  const std::size_t placed = send_placed(stream, input, slot);
-  if (placed == 0) release(slot);
-  send_inline(stream, input, std::span(input.held).subspan(placed));
-  input.held = {};
-}
-
-// How much of what is held the disk has taken.
-std::size_t InputDisk::send_placed(std::uint32_t stream, Input& input, std::size_t slot) {
-  if (input.held.size() < kLeast) return 0;
-  const std::size_t placed = input.held.size() - input.held.size() % wire::kInputDiskBlock;
-  const std::size_t at = slot * kSlotSize;
-  if (!write_at(memory_.get(), std::span(input.held).first(placed), at)) return 0;
-  const wire::DataAt where{static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(placed)};
-  input.sent.push_back({where.length, slot});
-  to_guest_({stream, wire::FrameType::kDataAt, wire::kStdin, wire::encode(where), 0});
-  return placed;
+  if (const std::uint32_t placed = std::exchange(input.placed, 0); placed > 0) {
+    input.sent.push_back({placed, slot});
+    const wire::DataAt where{static_cast<std::uint32_t>(slot) * kSlotSize, placed};
+    to_guest_({stream, wire::FrameType::kDataAt, wire::kStdin, wire::encode(where), 0});
+  } else {
+    release(slot);
+  }
+  send_inline(stream, input, std::exchange(input.tail, {}));
 }
 
 // What a client has begun to send and not ended it will send; everything else may be waited for.

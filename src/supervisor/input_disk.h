@@ -3,8 +3,9 @@
 // agent is told where it lies. A virtio port gives the guest a page at a time; from a disk it reads
 // a megabyte in one request, straight into the process's pipe (ADR 0012).
 //
-// The disk is cut into slots of a data frame's size. A stream fills slots one after the other; the
-// agent's credit frees them. When none is free, and for little input, data goes the ordinary way.
+// The disk is cut into slots of the largest data frame's size. A stream fills slots one after the
+// other; the agent's credit frees them. When none is free, and for little input, data goes the
+// ordinary way.
 //
 // Threads: none.
 #pragma once
@@ -43,7 +44,7 @@ class InputDisk {
   std::size_t free_slots() const;
 
  private:
-  static constexpr std::uint32_t kSlotSize = wire::kMaxDataChunk;
+  static constexpr std::uint32_t kSlotSize = wire::kMaxInputChunk;
   static constexpr std::size_t kSlots = wire::kInputDiskSize / kSlotSize;
   struct Piece {  // sent, not credited yet
     std::uint32_t bytes = 0;
@@ -52,14 +53,16 @@ class InputDisk {
   struct Input {
     std::deque<Piece> sent;
     std::optional<std::size_t> slot;  // the one that is being filled
-    std::vector<std::byte> held;      // what will be put there
+    std::uint32_t placed = 0;         // bytes there, whole blocks
+    std::vector<std::byte> tail;      // of a block that is not full yet
     bool frame_ended = true;          // the last piece was its frame's end
   };
 
   void hold(Input& input, std::uint32_t stream, std::span<const std::byte> bytes);
+  std::size_t place(Input& input, std::span<const std::byte> bytes);
+  bool write_blocks(Input& input, std::span<const std::byte> blocks);
   void flush(std::uint32_t stream, Input& input);
   void flush_ended();
-  std::size_t send_placed(std::uint32_t stream, Input& input, std::size_t slot);
   void send_inline(std::uint32_t stream, Input& input, std::span<const std::byte> bytes);
   std::optional<std::size_t> take_slot();
   void release(std::size_t slot);

@@ -17,7 +17,7 @@ namespace {
 using wire::Frame;
 using wire::FrameType;
 
-constexpr std::uint32_t kSlot = wire::kMaxDataChunk;
+constexpr std::uint32_t kSlot = wire::kMaxInputChunk;
 constexpr std::size_t kSlots = wire::kInputDiskSize / kSlot;
 
 std::vector<std::byte> pattern(std::size_t size, int seed) {

@@ -82,7 +82,9 @@ Result<bool> FrameParser::next(Frame& frame) {
   if (channel >= kChannels) return broken("channel " + std::to_string(channel) + " does not exist");
   if (header[6] != std::byte{0} || header[7] != std::byte{0})
     return broken("reserved field is not zero");
-  if (length > kMaxPayload)
+  const std::size_t most =
+      static_cast<FrameType>(type) == FrameType::kData ? kMaxInputChunk : kMaxPayload;
+  if (length > most)
     return broken("payload of " + std::to_string(length) + " bytes is over the limit");
   frame.stream = load_u32(header);
   frame.type = static_cast<FrameType>(type);

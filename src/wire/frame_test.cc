@@ -119,14 +119,36 @@ TEST(Frame, CarriesTheLargestPayload) {
   EXPECT_EQ(got[0].payload.size(), kMaxPayload);
 }
 
-TEST(Frame, OverTheLargestPayloadIsRefusedBeforeItIsThere) {
+Error refusal_of_length(FrameType type, std::size_t length) {
   auto bytes = header();
-  const std::uint32_t length = kMaxPayload + 1;
+  bytes[4] = static_cast<std::byte>(type);
   for (std::size_t i = 0; i < 4; ++i)
     bytes[8 + i] = static_cast<std::byte>(length >> (8 * i) & 0xff);
-  const Error error = refusal(bytes);
+  return refusal(bytes);
+}
+
+TEST(Frame, OverTheLargestPayloadIsRefusedBeforeItIsThere) {
+  const Error error = refusal_of_length(FrameType::kOpen, kMaxPayload + 1);
   EXPECT_EQ(error.code(), Errc::kGuestFault);
   EXPECT_THAT(error.text(), HasSubstr("payload of 262145 bytes is over the limit"));
+}
+
+TEST(Frame, OfDataOverTheLargestChunkIsRefusedBeforeItIsThere) {
+  const Error error = refusal_of_length(FrameType::kData, kMaxInputChunk + 1);
+  EXPECT_EQ(error.code(), Errc::kGuestFault);
+  EXPECT_THAT(error.text(), HasSubstr("payload of 1048577 bytes is over the limit"));
+}
+
+TEST(Frame, OfDataTellsInEachPieceWhatIsStillToCome) {
+  FrameParser parser;
+  const auto bytes = encoded({{1, FrameType::kData, 0, std::vector<std::byte>(100)}});
+  feed(parser, {bytes.begin(), bytes.begin() + kHeaderSize + 30});
+  Frame piece;
+  ASSERT_TRUE(parser.next(piece).value());
+  EXPECT_EQ(piece.rest, 70U);
+  feed(parser, {bytes.begin() + kHeaderSize + 30, bytes.end()});
+  ASSERT_TRUE(parser.next(piece).value());
+  EXPECT_EQ(piece.rest, 0U);
 }
 
 TEST(Frame, WithALengthOfFourGigabytesIsRefused) {

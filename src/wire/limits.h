@@ -11,14 +11,16 @@ constexpr std::uint16_t kProtocolVersion = 1;
 constexpr std::size_t kHeaderSize = 12;
 // Largest payload of any frame; a request with its arguments and environment must fit.
 constexpr std::uint32_t kMaxPayload = 256 * 1024;
-// Data frames are cut to this size, so that one stream cannot hold the connection for long.
+// Output is cut to frames of this size, so that one stream cannot hold the connection for long.
 constexpr std::uint32_t kMaxDataChunk = 256 * 1024;
+// Input may come in larger frames: the input disk takes one as a whole.
+constexpr std::uint32_t kMaxInputChunk = 1024 * 1024;
 // Bytes that may be under way on one channel before the receiver grants more. Each grant interrupts
 // a guest that is at work.
-constexpr std::uint32_t kInputWindow = 2 * 1024 * 1024;
+constexpr std::uint32_t kInputWindow = 4 * 1024 * 1024;
 constexpr std::uint32_t kOutputWindow = 2 * 1024 * 1024;
 // The input disk: what the host says by kDataAt frames lies there.
-constexpr std::uint32_t kInputDiskSize = 4 * 1024 * 1024;
+constexpr std::uint32_t kInputDiskSize = 8 * 1024 * 1024;
 constexpr std::uint32_t kInputDiskBlock = 4096;
 constexpr std::size_t kMaxStreams = 1024;
 constexpr std::size_t kMaxStringLength = 128 * 1024;

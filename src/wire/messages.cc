@@ -231,7 +231,7 @@ Result<DataAt> decode_data_at(Bytespan in) {
   m.offset = r.number<std::uint32_t>();
   m.length = r.number<std::uint32_t>();
   const bool whole_blocks = m.offset % kInputDiskBlock == 0 && m.length % kInputDiskBlock == 0;
-  if (!whole_blocks || m.length == 0 || m.length > kMaxDataChunk || m.offset > kInputDiskSize ||
+  if (!whole_blocks || m.length == 0 || m.length > kMaxInputChunk || m.offset > kInputDiskSize ||
       m.length > kInputDiskSize - m.offset)
     return malformed("data-at");
   return finish(r, m, "data-at");

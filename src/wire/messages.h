@@ -177,7 +177,7 @@ Result<std::uint32_t> decode_u32(Bytespan);  // kCredit, kStarted, kSignal
 // Bytes of a stream's stdin that lie on the input disk. Units: bytes; whole blocks of the disk.
 struct DataAt {
   std::uint32_t offset = 0;
-  std::uint32_t length = 0;  // at most kMaxDataChunk
+  std::uint32_t length = 0;  // at most kMaxInputChunk
 };
 Payload encode(const DataAt&);
 Result<DataAt> decode_data_at(Bytespan);

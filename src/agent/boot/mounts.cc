@@ -45,8 +45,9 @@ constexpr std::array<Mount, 10> kGuest = {{
     {"tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777,size=50%", false},
     {"mqueue", "/dev/mqueue", kNoExec, "", false},
     {"tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755,size=20%", true},
-    // Half of the memory, allocated as it is used.
-    {"tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777,size=50%", false},
+    // Half of the memory, allocated as it is used; large pages for files whose size is known before
+    // their content (all that `cp` brings).
+    {"tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777,size=50%,huge=within_size", false},
     {"cgroup2", "/sys/fs/cgroup", kNoExec, "nsdelegate", false},
     {"tmpfs", "/run/lock", kNoExec, "mode=1777,size=5m", false},
 }};

@@ -13,9 +13,14 @@
 
 #include "agent/builtin/builtins.h"
 #include "sys/io.h"
+#include "tar/tar_pipe.h"
 
 namespace mvm::agent::builtin {
 namespace {
+
+using tar::kLargeFile;
+using tar::TarPipeReader;
+using tar::TarPipeWriter;
 
 constexpr std::size_t kBlock = 128 * 1024;
 // Names are bytes to us: the agent has no locale to translate them with.
@@ -60,7 +65,31 @@ Result<> copy_data(archive* in, archive* out, const std::string& name) {
   }
 }
 
-Result<> unpack_entry(archive* in, archive* out, archive_entry* entry, const Owner& owner) {
+// The file that libarchive has just made, where its content need not pass through libarchive.
+sys::UniqueFd open_large(archive_entry* entry, const std::string& name) {
+  if (::archive_entry_filetype(entry) != AE_IFREG || ::archive_entry_hardlink(entry) != nullptr ||
+      ::archive_entry_size(entry) < kLargeFile || ::archive_entry_sparse_count(entry) > 0)
+    return {};
+  return sys::UniqueFd(::open(name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+}
+
+Result<> unpack_content(archive* in, TarPipeReader& pipe, archive* out, archive_entry* entry,
+                        const std::string& name) {
+  const la_int64_t size = ::archive_entry_size(entry);
+  if (size <= 0) return {};
+  if (const sys::UniqueFd file = open_large(entry, name)) {
+    // Known from the start, the size lets a file system in memory take large pages.
+    if (::ftruncate(file.get(), size) != 0) return Error::from_errno("writing " + name);
+    MVM_TRY_CTX(pipe.move_to(file.get(), size), "writing " + name);
+    if (::archive_read_data_skip(in) < ARCHIVE_WARN) return archive_failure(in, "reading " + name);
+    return {};
+  }
+  pipe.expect(size);
+  return copy_data(in, out, name);
+}
+
+Result<> unpack_entry(archive* in, TarPipeReader& pipe, archive* out, archive_entry* entry,
+                      const Owner& owner) {
   const char* path = ::archive_entry_pathname(entry);
   const std::string name = path != nullptr ? path : "";
   if (name.empty()) return Error(Errc::kCorrupt, "tar member without a name");
@@ -70,7 +99,7 @@ Result<> unpack_entry(archive* in, archive* out, archive_entry* entry, const Own
   }
   if (::archive_write_header(out, entry) < ARCHIVE_WARN)
     return archive_failure(out, "unpacking " + name);
-  if (::archive_entry_size(entry) > 0) MVM_TRY(copy_data(in, out, name));
+  MVM_TRY(unpack_content(in, pipe, out, entry, name));
   if (::archive_write_finish_entry(out) < ARCHIVE_WARN)
     return archive_failure(out, "unpacking " + name);
   return {};
@@ -94,9 +123,10 @@ bool is_pseudo(int fd) {
 // Walks a tree and writes it out. Hard links are told by libarchive's resolver.
 class TreeWriter {
  public:
-  TreeWriter(archive* disk, archive* out)
+  TreeWriter(archive* disk, archive* out, TarPipeWriter& pipe)
       : disk_(disk),
         out_(out),
+        pipe_(pipe),
         links_(::archive_entry_linkresolver_new(), ::archive_entry_linkresolver_free) {
     ::archive_entry_linkresolver_set_strategy(links_.get(), ::archive_format(out));
   }
@@ -130,8 +160,11 @@ class TreeWriter {
     ::archive_entry_linkify(links_.get(), &linked, &spare);
     if (::archive_write_header(out_, linked) < ARCHIVE_WARN)
       return archive_failure(out_, "packing " + path);
-    if (S_ISREG(st.st_mode) && ::archive_entry_size(linked) > 0) MVM_TRY(write_content(fd, path));
-    return {};
+    const la_int64_t size = ::archive_entry_size(linked);
+    if (!S_ISREG(st.st_mode) || size <= 0) return {};
+    if (size >= kLargeFile && ::archive_entry_sparse_count(linked) == 0)
+      return pipe_.move_from(out_, fd, size);
+    return write_content(fd, path);
   }
 
   // Holes are read as zeros; the writer leaves them out again by the entry's map.
@@ -165,6 +198,7 @@ class TreeWriter {
 
   archive* disk_;
   archive* out_;
+  TarPipeWriter& pipe_;
   std::unique_ptr<archive_entry_linkresolver, void (*)(archive_entry_linkresolver*)> links_;
   std::vector<std::byte> buffer_;
   int depth_ = 0;
@@ -189,14 +223,14 @@ Result<> put(const wire::FileRequest& request, const Owner& owner) {
               ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
   if (::geteuid() == 0) flags |= ARCHIVE_EXTRACT_OWNER;
   ::archive_write_disk_set_options(out.get(), flags);
-  if (::archive_read_open_fd(in.get(), 0, kBlock) != ARCHIVE_OK)
-    return archive_failure(in.get(), "reading the tar stream");
+  TarPipeReader pipe(0);
+  MVM_TRY(pipe.open(in.get()));
   for (;;) {
     archive_entry* entry = nullptr;
     const int got = ::archive_read_next_header(in.get(), &entry);
     if (got == ARCHIVE_EOF) break;
     if (got < ARCHIVE_WARN) return archive_failure(in.get(), "reading the tar stream");
-    MVM_TRY(unpack_entry(in.get(), out.get(), entry, owner));
+    MVM_TRY(unpack_entry(in.get(), pipe, out.get(), entry, owner));
   }
   // Directory times and modes are set at the end.
   if (::archive_write_close(out.get()) < ARCHIVE_WARN)
@@ -215,11 +249,9 @@ Result<> get(const wire::FileRequest& request) {
   // Not "restricted" pax, which drops the fractions of a second.
   ::archive_write_set_format_pax(out.get());
   ::archive_write_set_options(out.get(), kBinaryNames);
-  ::archive_write_set_bytes_per_block(out.get(), 0);
-  ::archive_write_set_bytes_in_last_block(out.get(), 512);
-  if (::archive_write_open_fd(out.get(), 1) != ARCHIVE_OK)
-    return archive_failure(out.get(), "writing the tar stream");
-  MVM_TRY(TreeWriter(disk.get(), out.get())
+  TarPipeWriter pipe(1);
+  MVM_TRY(pipe.open(out.get()));
+  MVM_TRY(TreeWriter(disk.get(), out.get(), pipe)
               .add(request.path, member_name(request.path), request.follow));
   if (::archive_write_close(out.get()) != ARCHIVE_OK)
     return archive_failure(out.get(), "writing the tar stream");

@@ -102,7 +102,7 @@ InputQueue::InputQueue(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, 
 
 Result<> InputQueue::take_from_window(std::size_t bytes) {
   if (finished_) return contract(id_, "data after its end");
-  if (bytes > wire::kMaxDataChunk) return contract(id_, "data frame is too long");
+  if (bytes > wire::kMaxInputChunk) return contract(id_, "data frame is too long");
   if (bytes > window_) return contract(id_, "more data than its window allows");
   window_ -= static_cast<std::uint32_t>(bytes);
   // Before it is full: what is queued once is copied once more, and so is all that comes behind it.
@@ -117,7 +117,7 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
     consumed(bytes.size());
     return {};
   }
-  if (queue_.empty()) {
+  if (idle()) {
     // Straight on while the process keeps up with us.
     const auto written = sys::write_some(fd_.get(), bytes);
     if (!written && written.error().errnum() != EAGAIN) {
@@ -165,22 +165,54 @@ Result<> InputQueue::finish() {
   return {};
 }
 
-Result<std::size_t> InputQueue::write_front() {
+Result<> InputQueue::stage_front() {
+  if (!stage_.write_end) {
+    stage_ = MVM_TRY(sys::make_pipe());
+    (void)::fcntl(stage_.write_end.get(), F_SETPIPE_SZ, kLargePipe);
+  }
   const Block& block = queue_.front();
-  if (block.on_disk()) return disk_.pass(fd_.get(), block.offset + head_, block.length - head_);
+  staged_ = MVM_TRY(disk_.move(stage_.write_end.get(), block.offset + head_, block.length - head_));
+  advance(staged_);
+  return {};
+}
+
+// Of what is staged, or else of the queue.
+Result<std::size_t> InputQueue::write_front() {
+  if (staged_ > 0) {
+    ssize_t n = 0;
+    do
+      n = ::splice(stage_.read_end.get(), nullptr, fd_.get(), nullptr, staged_,
+                   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return Error::from_errno("write input");
+    return static_cast<std::size_t>(n);
+  }
+  const Block& block = queue_.front();
+  if (block.on_disk()) return disk_.copy(fd_.get(), block.offset + head_, block.length - head_);
   return sys::write_some(fd_.get(), std::span(block.bytes).subspan(head_));
 }
 
+void InputQueue::advance(std::size_t bytes) {
+  head_ += bytes;
+  if (!(tty_ && finished_)) consumed(bytes);
+  if (head_ < queue_.front().length) return;
+  queue_.pop_front();
+  head_ = 0;
+}
+
 void InputQueue::feed() {
-  while (fd_ && !queue_.empty()) {
+  while (fd_ && !idle()) {
+    if (staged_ == 0 && queue_.front().on_disk() && disk_.moves() && !tty_) {
+      if (auto done = stage_front(); !done) return give_up(done.error());
+    }
     const auto written = write_front();
     if (!written && written.error().errnum() == EAGAIN) return watch(true);
     if (!written) return give_up(written.error());
-    head_ += *written;
-    if (!(tty_ && finished_)) consumed(*written);
-    if (head_ < queue_.front().length) continue;
-    queue_.pop_front();
-    head_ = 0;
+    if (staged_ > 0) {
+      staged_ -= *written;
+    } else {
+      advance(*written);
+    }
   }
   watch(false);
   // A terminal's input stays open: its output comes through the same device.
@@ -190,7 +222,7 @@ void InputQueue::feed() {
 // A process that reads no more is no failure. Input that is lost on our side is, and may not look
 // like its end.
 void InputQueue::give_up(const Error& error) {
-  if (!queue_.front().bytes.empty() || error.errnum() == EPIPE) return drop();
+  if (error.errnum() == EPIPE || queue_.empty() || !queue_.front().on_disk()) return drop();
   const std::string text = error.text();
   drop();
   link_.send(0, wire::FrameType::kFault, 0, std::as_bytes(std::span(text)));
@@ -220,6 +252,8 @@ void InputQueue::drop() {
   lost -= head_;
   queue_.clear();
   head_ = 0;
+  staged_ = 0;
+  stage_ = {};
   if (lost > 0 && link_.open()) consumed(lost);
 }
 

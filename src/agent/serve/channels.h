@@ -16,6 +16,7 @@
 #include "agent/serve/input_disk.h"
 #include "core/result.h"
 #include "sys/event_loop.h"
+#include "sys/io.h"
 #include "sys/unique_fd.h"
 #include "wire/link.h"
 
@@ -93,7 +94,10 @@ class InputQueue {
     bool on_disk() const { return bytes.empty(); }
   };
   Result<> take_from_window(std::size_t bytes);
+  bool idle() const { return queue_.empty() && staged_ == 0; }
+  Result<> stage_front();
   Result<std::size_t> write_front();
+  void advance(std::size_t bytes);
   void feed();
   void give_up(const Error& error);
   void consumed(std::size_t bytes);
@@ -107,6 +111,10 @@ class InputQueue {
   sys::UniqueFd fd_;
   std::deque<Block> queue_;
   std::size_t head_ = 0;  // bytes of the first block already written
+  // What the disk has given and the process's pipe has not taken yet. In a pipe of its own, because
+  // a pipe is locked while a disk fills it, and the process could not read meanwhile.
+  sys::Pipe stage_;
+  std::size_t staged_ = 0;
   std::size_t received_ = 0;
   std::uint32_t window_ = wire::kInputWindow;  // what the host may still send
   std::uint32_t ungranted_ = 0;                // consumed, not told yet

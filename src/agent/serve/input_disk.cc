@@ -30,14 +30,12 @@ Result<> InputDisk::open() {
   return {};
 }
 
-Result<std::size_t> InputDisk::pass(int fd, std::uint64_t offset, std::size_t length) {
-  if (!direct_) return copy(fd, offset, length);
+Result<std::size_t> InputDisk::move(int pipe, std::uint64_t offset, std::size_t length) {
   auto at = static_cast<loff_t>(offset);
   ssize_t n = 0;
-  do n = ::splice(disk_.get(), &at, fd, nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  do n = ::splice(disk_.get(), &at, pipe, nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   while (n < 0 && errno == EINTR);
-  if (n < 0 && errno == EINVAL) return copy(fd, offset, length);  // a terminal
-  if (n < 0) return Error::from_errno("write input");
+  if (n < 0) return Error::from_errno("read the input disk");
   if (n == 0) return Error(Errc::kIo, "the input disk ends too early");
   return static_cast<std::size_t>(n);
 }

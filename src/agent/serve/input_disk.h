@@ -23,17 +23,19 @@ class InputDisk {
 
   // Errors: kGuestFault when this guest has none.
   Result<> open();
-  // Passes on up to `length` bytes from `offset` as far as `fd` takes them. Returns the count; only
-  // after open(). Errors: EAGAIN when `fd` takes none now, those of writing to it, those of the
-  // disk.
-  Result<std::size_t> pass(int fd, std::uint64_t offset, std::size_t length);
-
- private:
+  // Whether its pages can be moved. Those of a file would change while they wait in a pipe.
+  bool moves() const { return direct_; }
+  // Moves up to `length` bytes from `offset` into an empty pipe. Returns the count, at least 1.
+  // Errors: the disk's.
+  Result<std::size_t> move(int pipe, std::uint64_t offset, std::size_t length);
+  // Copies up to `length` bytes from `offset` as far as `fd` takes them. Errors: EAGAIN when it
+  // takes none now; those of writing; the disk's.
   Result<std::size_t> copy(int fd, std::uint64_t offset, std::size_t length);
 
+ private:
   Open open_;
   sys::UniqueFd disk_;
-  bool direct_ = false;  // pages of a file would change while they wait in a pipe
+  bool direct_ = false;
   std::unique_ptr<std::byte, void (*)(void*)> buffer_{nullptr, nullptr};
 };
 

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two ends of a tar stream in a pipe, as libarchive's reader and writer see them, and a way
+// past libarchive for the content of large files: the kernel moves it between file and pipe.
+//
+// libarchive takes no notice: reading, it is told that the bytes were skipped; writing, it hands on
+// as many zeros as the file has bytes, and the file's bytes are sent in their place.
+//
+// Threads: none.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/result.h"
+
+struct archive;
+
+namespace mvm::tar {
+
+// Content of less than this goes through libarchive.
+constexpr std::int64_t kLargeFile = 1024 * 1024;
+
+class TarPipeReader {
+ public:
+  explicit TarPipeReader(int pipe) : pipe_(pipe) {}
+  // The archive reads from here. Errors: libarchive's.
+  Result<> open(archive* in);
+  // Before content is read through libarchive: so much comes, with its padding.
+  void expect(std::int64_t size) { expected_ = (size + 511) / 512 * 512; }
+  // Moves the content of the present entry, which must be the next in the pipe, into a file.
+  // Errors: kCorrupt when the stream ends first; those of writing.
+  Result<> move_to(int file, std::int64_t size);
+
+  // For libarchive.
+  Result<std::size_t> next(const void** block);
+  std::int64_t skip(std::int64_t request);
+
+ private:
+  int pipe_;
+  std::vector<std::byte> buffer_;
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  std::int64_t expected_ = 0;
+  std::int64_t moved_ = 0;  // by us, libarchive does not know it yet
+};
+
+class TarPipeWriter {
+ public:
+  explicit TarPipeWriter(int pipe) : pipe_(pipe) {}
+  // The archive writes to here, unblocked; closing it sends what is left. Errors: libarchive's.
+  Result<> open(archive* out);
+  // Sends `size` bytes of a file as the content of the present entry; what it has lost since its
+  // size was taken is zeros. Errors: those of reading and writing.
+  Result<> move_from(archive* out, int file, std::int64_t size);
+
+  // For libarchive.
+  Result<> write(const std::byte* bytes, std::size_t size);
+  Result<> flush();
+
+ private:
+  Result<> move(std::size_t size);
+
+  int pipe_;
+  int file_ = -1;  // stands behind the zeros that libarchive hands on
+  std::vector<std::byte> zeros_;
+  std::vector<std::byte> pending_;  // small writes: headers, small files, padding
+};
+
+}  // namespace mvm::tar
