@@ -2,7 +2,7 @@
 // mvm-agent: pid 1 of a guest. Boots the machine in the steps listed below, then serves the host
 // until it is ended.
 //
-// `mvm-agent --serve-fd N [--input-disk-fd M]` serves the protocol on an inherited descriptor as an
+// `mvm-agent --serve-fd N [--exchange-fd M]` serves the protocol on an inherited descriptor as an
 // ordinary process: for tests, and to try the agent without a machine. Nothing is mounted and the
 // configuration is not applied.
 #include <fcntl.h>
@@ -138,7 +138,7 @@ void yield_to_workload() {
   options.hello_sent = true;
   options.init_us = boot.init_us;
   options.overlay = {boot.root.upper.get(), boot.root.lower.get()};
-  options.open_input_disk = open_input_disk;
+  options.open_exchange = open_exchange;
   options.configure = [&boot](const wire::Configure& message) { return configure(boot, message); };
   options.quiesce = [&boot] { close_mounts(boot.root); };
   options.log = [](const std::string& line) { say(line); };
@@ -160,16 +160,14 @@ void yield_to_workload() {
   serve_guest(boot);
 }
 
-int serve_descriptor(int fd, int input_disk) {
+int serve_descriptor(int fd, int exchange) {
   auto loop = sys::EventLoop::create();
   if (!loop) return 1;
   ServerOptions options;
   options.init_us = uptime_us();
   options.log = [](const std::string& line) { say(line); };
-  if (input_disk >= 0)
-    options.open_input_disk = [input_disk] {
-      return Result<sys::UniqueFd>(sys::UniqueFd(input_disk));
-    };
+  if (exchange >= 0)
+    options.open_exchange = [exchange] { return Result<sys::UniqueFd>(sys::UniqueFd(exchange)); };
   Server server(*loop, sys::UniqueFd(fd), std::move(options));
   const auto end = server.run();
   return end && !*end ? 0 : 1;
@@ -186,7 +184,7 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == "--serve-fd")
     return mvm::agent::serve_descriptor(std::atoi(argv[2]), -1);
   if (argc == 5 && std::string_view(argv[1]) == "--serve-fd" &&
-      std::string_view(argv[3]) == "--input-disk-fd")
+      std::string_view(argv[3]) == "--exchange-fd")
     return mvm::agent::serve_descriptor(std::atoi(argv[2]), std::atoi(argv[4]));
   if (::getpid() != 1) {
     mvm::agent::say("runs as pid 1 of a guest, or as mvm-agent --serve-fd N");

@@ -31,10 +31,10 @@ struct Capabilities {
 constexpr int kControlFd = 3;
 constexpr int kAgentFd = 4;
 constexpr int kConsoleFd = 5;
-constexpr int kInputDiskFd = 6;
+constexpr int kExchangeFd = 6;
 
-// Of the guest's input disk, where it has one.
-constexpr Bytes kInputDiskSize = mebibytes(8);
+// Of the guest's exchange disk, where it has one.
+constexpr Bytes kExchangeSize = mebibytes(16);
 
 // How the guest reaches the network that the engine provides.
 struct GuestNetwork {
@@ -49,9 +49,8 @@ struct LaunchPlan {
   std::vector<std::string> argv;
   bool has_control = false;  // the engine speaks its control protocol on kControlFd
   bool has_console = false;
-  // The guest has a read-only disk, backed by the memory at kInputDiskFd, that the host writes
-  // while the guest runs.
-  bool has_input_disk = false;
+  // The guest has a disk, backed by the memory at kExchangeFd, that both sides use while it runs.
+  bool has_exchange = false;
   std::optional<GuestNetwork> network;
 };
 
@@ -72,8 +71,8 @@ class Machine {
   virtual sys::UniqueFd take_agent() = 0;
   // Kernel console output; taken once; invalid when the engine has none.
   virtual sys::UniqueFd take_console() = 0;
-  // The memory behind the guest's input disk, for writing; taken once; invalid when it has none.
-  virtual sys::UniqueFd take_input_disk() = 0;
+  // The memory behind the guest's exchange disk; taken once; invalid when it has none.
+  virtual sys::UniqueFd take_exchange() = 0;
   // Reports the end of the engine, once. Errors: epoll's.
   virtual Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) = 0;
   // Ends the engine at once. The guest has been asked before, or is beyond asking. on_end still

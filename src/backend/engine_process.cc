@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/engine_process.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,14 +10,11 @@
 
 namespace mvm::backend {
 
-Result<InputMemory> make_input_memory() {
-  InputMemory out;
-  out.writable = MVM_TRY(sys::memory_file("mvm-input-disk", ""));
-  if (::ftruncate(out.writable.get(), static_cast<off_t>(kInputDiskSize.count)) != 0)
-    return Error::from_errno("size of the input disk");
-  out.engines =
-      MVM_TRY(sys::open_file("/proc/self/fd/" + std::to_string(out.writable.get()), O_RDONLY));
-  return out;
+Result<sys::UniqueFd> make_exchange() {
+  sys::UniqueFd memory = MVM_TRY(sys::memory_file("mvm-exchange", ""));
+  if (::ftruncate(memory.get(), static_cast<off_t>(kExchangeSize.count)) != 0)
+    return Error::from_errno("size of the exchange disk");
+  return memory;
 }
 
 Result<EngineProcess> start_engine(const LaunchPlan& plan) {
@@ -36,15 +32,13 @@ Result<EngineProcess> start_engine(const LaunchPlan& plan) {
       {errors.write_end.get(), 1}, {errors.write_end.get(), 2}, {agent.second.get(), kAgentFd}};
   if (plan.has_control) command.fds.emplace_back(control.second.get(), kControlFd);
   if (plan.has_console) command.fds.emplace_back(console.second.get(), kConsoleFd);
-  InputMemory input;
-  if (plan.has_input_disk) {
-    input = MVM_TRY(make_input_memory());
-    command.fds.emplace_back(input.engines.get(), kInputDiskFd);
+  if (plan.has_exchange) {
+    out.exchange = MVM_TRY(make_exchange());
+    command.fds.emplace_back(out.exchange.get(), kExchangeFd);
   }
   out.child = MVM_TRY_CTX(sys::spawn(command), "starting the " + plan.backend + " engine");
   MVM_TRY(sys::set_nonblocking(errors.read_end.get(), true));
   out.agent = std::move(agent.first);
-  out.input_disk = std::move(input.writable);
   out.errors = std::move(errors.read_end);
   if (plan.has_control) out.control = std::move(control.first);
   if (plan.has_console) out.console = std::move(console.first);

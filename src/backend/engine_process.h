@@ -13,16 +13,12 @@ struct EngineProcess {
   sys::UniqueFd control;  // our ends of the socket pairs
   sys::UniqueFd agent;
   sys::UniqueFd console;
-  sys::UniqueFd input_disk;
+  sys::UniqueFd exchange;
   sys::UniqueFd errors;  // the engine's stdout and stderr, non-blocking
 };
 
-// The memory behind an input disk: one end to write, one that only reads, for the engine.
-struct InputMemory {
-  sys::UniqueFd writable;
-  sys::UniqueFd engines;
-};
-Result<InputMemory> make_input_memory();
+// The memory behind an exchange disk: a file without a name.
+Result<sys::UniqueFd> make_exchange();
 
 // Starts the plan's program so that it dies with us, with every stream connected.
 Result<EngineProcess> start_engine(const LaunchPlan& plan);

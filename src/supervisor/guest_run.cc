@@ -17,7 +17,7 @@ namespace {
 // After the guest has been asked to stop and its grace has passed, it has this long to sync.
 constexpr Millis kSyncGrace{2000};
 
-static_assert(backend::kInputDiskSize.count == wire::kInputDiskSize);
+static_assert(backend::kExchangeSize.count == wire::kExchangeSize);
 
 std::string last_line(const std::string& text) {
   std::size_t end = text.size();
@@ -69,8 +69,8 @@ Result<> GuestRun::launch() {
           },
           [this] { end_now(std::nullopt); },
           [this](const wire::Frame& frame) { return from_guest(frame); }});
-  if (sys::UniqueFd memory = machine_->take_input_disk())
-    input_disk_ = std::make_unique<InputDisk>(
+  if (sys::UniqueFd memory = machine_->take_exchange())
+    exchange_ = std::make_unique<Exchange>(
         loop_, std::move(memory), [this](const wire::Frame& frame) { link_->send(frame); });
   MVM_TRY(link_->start(configure_for(vm_, plan)));
   MVM_TRY(machine_->watch(loop_, [this](const backend::MachineEnd& end) { on_engine_end(end); }));
@@ -83,16 +83,20 @@ Result<> GuestRun::launch() {
 }
 
 void GuestRun::to_guest(const wire::Frame& frame) {
-  if (input_disk_) return input_disk_->send(frame);
+  if (exchange_) return exchange_->send(frame);
   if (link_) link_->send(frame);
 }
 
 Result<> GuestRun::from_guest(const wire::Frame& frame) {
+  if (frame.type == wire::FrameType::kDataAt && exchange_)
+    return exchange_->receive(frame,
+                              [this](const wire::Frame& f) { return router_.from_guest(f); });
   MVM_TRY(router_.from_guest(frame));
-  if (!input_disk_) return {};
+  if (!exchange_) return {};
   if (frame.type == wire::FrameType::kCredit)
-    input_disk_->on_credit(frame.stream, MVM_TRY(wire::decode_u32(frame.payload)));
-  if (frame.type == wire::FrameType::kClosed) input_disk_->on_closed(frame.stream);
+    exchange_->on_credit(frame.stream, MVM_TRY(wire::decode_u32(frame.payload)));
+  if (frame.type == wire::FrameType::kClosed) exchange_->on_closed(frame.stream);
+  if (router_.open_streams() == 0) exchange_->give_back();
   return {};
 }
 

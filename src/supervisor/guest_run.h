@@ -10,8 +10,8 @@
 #include "backend/backend.h"
 #include "spec/vm_spec.h"
 #include "supervisor/console_log.h"
+#include "supervisor/exchange.h"
 #include "supervisor/guest_link.h"
-#include "supervisor/input_disk.h"
 #include "supervisor/main_process.h"
 #include "supervisor/router.h"
 
@@ -73,7 +73,7 @@ class GuestRun {
   sys::UniqueFd console_;
   std::unique_ptr<backend::Machine> machine_;
   std::unique_ptr<GuestLink> link_;
-  std::unique_ptr<InputDisk> input_disk_;
+  std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<MainProcess> main_;
   GuestEnd end_;
   sys::EventLoop::TimerId boot_timer_ = 0;

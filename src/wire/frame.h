@@ -28,6 +28,7 @@ enum class FrameType : std::uint8_t {
   kHalted = 8,     // guest → host: file systems are synced and read-only; stop the engine
   kState = 9,      // supervisor → client: VmState
   kStop = 10,      // client → supervisor: Stop
+  kTaken = 11,     // host → guest: u32 offset; what lay there on the exchange disk has been read
   // Streams, any other number; opened by the host side.
   kOpen = 16,     // host → guest: Open
   kStarted = 17,  // guest → host: the process runs; payload: u32 pid
@@ -38,7 +39,7 @@ enum class FrameType : std::uint8_t {
   kResize = 22,   // host → guest: u16 rows, u16 columns
   kCancel = 23,   // host → guest: nobody waits any more; end it and answer kClosed
   kClosed = 24,   // guest → host, last of a stream: Closed
-  kDataAt = 25,   // host → guest: bytes of stdin that lie on the input disk: DataAt
+  kDataAt = 25,   // both ways: bytes of one channel that lie on the exchange disk: DataAt
 };
 
 // Channels of a stream, numbered as the descriptors of a process.

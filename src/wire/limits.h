@@ -13,15 +13,17 @@ constexpr std::size_t kHeaderSize = 12;
 constexpr std::uint32_t kMaxPayload = 256 * 1024;
 // Output is cut to frames of this size, so that one stream cannot hold the connection for long.
 constexpr std::uint32_t kMaxDataChunk = 256 * 1024;
-// Input may come in larger frames: the input disk takes one as a whole.
+// Input may come in larger frames: a slot of the exchange disk takes one as a whole.
 constexpr std::uint32_t kMaxInputChunk = 1024 * 1024;
 // Bytes that may be under way on one channel before the receiver grants more. Each grant interrupts
 // a guest that is at work.
 constexpr std::uint32_t kInputWindow = 4 * 1024 * 1024;
-constexpr std::uint32_t kOutputWindow = 2 * 1024 * 1024;
-// The input disk: what the host says by kDataAt frames lies there.
-constexpr std::uint32_t kInputDiskSize = 8 * 1024 * 1024;
-constexpr std::uint32_t kInputDiskBlock = 4096;
+constexpr std::uint32_t kOutputWindow = 4 * 1024 * 1024;
+// The exchange disk, where the bytes of kDataAt frames lie: first the host's, then the guest's.
+constexpr std::uint32_t kExchangeInput = 8 * 1024 * 1024;
+constexpr std::uint32_t kExchangeOutput = 8 * 1024 * 1024;
+constexpr std::uint32_t kExchangeSize = kExchangeInput + kExchangeOutput;
+constexpr std::uint32_t kExchangeBlock = 4096;
 constexpr std::size_t kMaxStreams = 1024;
 constexpr std::size_t kMaxStringLength = 128 * 1024;
 constexpr std::size_t kMaxListLength = 8192;

@@ -230,9 +230,9 @@ Result<DataAt> decode_data_at(Bytespan in) {
   DataAt m;
   m.offset = r.number<std::uint32_t>();
   m.length = r.number<std::uint32_t>();
-  const bool whole_blocks = m.offset % kInputDiskBlock == 0 && m.length % kInputDiskBlock == 0;
-  if (!whole_blocks || m.length == 0 || m.length > kMaxInputChunk || m.offset > kInputDiskSize ||
-      m.length > kInputDiskSize - m.offset)
+  const bool whole_blocks = m.offset % kExchangeBlock == 0 && m.length % kExchangeBlock == 0;
+  if (!whole_blocks || m.length == 0 || m.length > kMaxInputChunk || m.offset > kExchangeSize ||
+      m.length > kExchangeSize - m.offset)
     return malformed("data-at");
   return finish(r, m, "data-at");
 }

@@ -174,7 +174,7 @@ Result<VmState> decode_vm_state(Bytespan);
 Result<Stop> decode_stop(Bytespan);
 Result<std::uint32_t> decode_u32(Bytespan);  // kCredit, kStarted, kSignal
 
-// Bytes of a stream's stdin that lie on the input disk. Units: bytes; whole blocks of the disk.
+// Bytes of a channel that lie on the exchange disk. Units: bytes; whole blocks of the disk.
 struct DataAt {
   std::uint32_t offset = 0;
   std::uint32_t length = 0;  // at most kMaxInputChunk

@@ -283,13 +283,13 @@ TEST(DataAtMessage, OutsideTheDiskOrNotInWholeBlocksIsRefused) {
   const DataAt bad[] = {{0, 0},
                         {4095, 4096},
                         {0, 4095},
-                        {kInputDiskSize, 4096},
-                        {kInputDiskSize - 4096, 8192},
+                        {kExchangeSize, 4096},
+                        {kExchangeSize - 4096, 8192},
                         {0xffff'f000, 4096},
                         {0, kMaxInputChunk + 4096}};
   for (const DataAt& where : bad)
     EXPECT_FALSE(decode_data_at(encode(where)).has_value()) << where.offset << " " << where.length;
-  EXPECT_TRUE(decode_data_at(encode(DataAt{kInputDiskSize - 4096, 4096})).has_value());
+  EXPECT_TRUE(decode_data_at(encode(DataAt{kExchangeSize - 4096, 4096})).has_value());
 }
 
 }  // namespace

@@ -52,14 +52,14 @@ BareGuest::BareGuest(const spec::VmSpec& vm, const std::vector<std::string>& ext
   sys::SocketPair agent = must(sys::make_socket_pair());
   sys::SocketPair control = must(sys::make_socket_pair());
   sys::SocketPair console = must(sys::make_socket_pair());
-  const backend::InputMemory input = must(backend::make_input_memory());
+  const sys::UniqueFd exchange = must(backend::make_exchange());
   sys::Command command;
   command.argv = plan.argv;
   command.die_with_parent = true;
   command.fds = {{agent.second.get(), backend::kAgentFd},
                  {control.second.get(), backend::kControlFd},
                  {console.second.get(), backend::kConsoleFd},
-                 {input.engines.get(), backend::kInputDiskFd},
+                 {exchange.get(), backend::kExchangeFd},
                  {2, 2}};
   command.fds.insert(command.fds.end(), extra_fds.begin(), extra_fds.end());
   engine_ = must(sys::spawn(command));

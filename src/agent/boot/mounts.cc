@@ -156,8 +156,8 @@ Result<std::string> find_disk(const std::string& sys_block, const std::string& s
                                     " (disks:" + (seen.empty() ? " none" : seen) + ")");
 }
 
-Result<sys::UniqueFd> open_input_disk() {
-  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm-input")), O_RDONLY | O_DIRECT);
+Result<sys::UniqueFd> open_exchange() {
+  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm-exchange")), O_RDWR | O_DIRECT);
 }
 
 Result<> mount_early() {

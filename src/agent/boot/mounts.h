@@ -35,7 +35,7 @@ Result<> enter_root();
 void close_mounts(const RootMounts& mounts);
 
 // The disk of the host's input, to be read past the page cache. Errors: find_disk()'s; open's.
-Result<sys::UniqueFd> open_input_disk();
+Result<sys::UniqueFd> open_exchange();
 
 // The device with this serial, "/dev/vda". Errors: kNotFound, listing the disks there are.
 Result<std::string> find_disk(const std::string& sys_block, const std::string& serial);

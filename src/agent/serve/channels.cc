@@ -19,11 +19,20 @@ constexpr int kChunksPerTurn = 4;
 // carry little, and a large one costs time to make.
 constexpr int kLargePipe = 1024 * 1024;
 constexpr std::size_t kUsualPipe = 64 * 1024;
+// Less is sooner there by the link.
+constexpr std::size_t kLeastByDisk = 128 * 1024;
+// So often in a row output may turn out not to lie in whole pages before it is left to the link.
+constexpr int kPatience = 3;
 constexpr std::byte kEndOfFile{4};  // VEOF of a terminal in its usual settings: ^D
 
 Error contract(const ChannelId& id, const char* what) {
   return Error(Errc::kGuestFault,
                "agent protocol: stream " + std::to_string(id.stream) + ": " + what);
+}
+
+std::size_t unread(int fd) {
+  int count = 0;
+  return ::ioctl(fd, FIONREAD, &count) == 0 && count > 0 ? static_cast<std::size_t>(count) : 0;
 }
 
 // Once per pipe. Refused for a terminal, and to a user who has used up his pages.
@@ -34,9 +43,9 @@ void enlarge(int pipe, bool& enlarged) {
 
 }  // namespace
 
-OutputPump::OutputPump(sys::EventLoop& loop, wire::Link& link, ChannelId id,
+OutputPump::OutputPump(sys::EventLoop& loop, wire::Link& link, Exchange& exchange, ChannelId id,
                        std::function<void()> on_done)
-    : loop_(loop), link_(link), id_(id), on_done_(std::move(on_done)) {}
+    : loop_(loop), link_(link), exchange_(exchange), id_(id), on_done_(std::move(on_done)) {}
 
 void OutputPump::start(sys::UniqueFd fd) {
   fd_ = std::move(fd);
@@ -57,16 +66,55 @@ void OutputPump::pump() {
     if (left_ && *left_ == 0) return finish();
     if (credit_ == 0 || link_.congested()) return watch(false);
     if (i == kChunksPerTurn && !left_) return watch(true);
-    const std::size_t limit =
+    if (const std::size_t sent = send_by_disk(); sent > 0) {
+      count(sent);
+      continue;
+    }
+    std::size_t limit =
         std::min<std::size_t>({credit_, wire::kMaxDataChunk, left_.value_or(wire::kMaxDataChunk)});
+    if (to_page_ > 0) limit = std::min(limit, to_page_);
     const auto sent = link_.send_from(fd_.get(), id_.stream, id_.channel, limit);
     if (!sent && sent.error().errnum() == EAGAIN && !left_) return watch(true);
     // The master of a terminal without an other side reads as EIO.
     if (!sent || *sent == 0) return finish();
-    credit_ -= static_cast<std::uint32_t>(*sent);
+    to_page_ -= std::min(to_page_, *sent);
+    count(*sent);
     if (*sent >= kUsualPipe) enlarge(fd_.get(), enlarged_);
-    if (left_) *left_ -= *sent;
   }
+}
+
+void OutputPump::count(std::size_t sent) {
+  credit_ -= static_cast<std::uint32_t>(sent);
+  if (left_) *left_ -= sent;
+}
+
+// Much at once, in whole pages. Returns how much was sent, in whatever way.
+std::size_t OutputPump::send_by_disk() {
+  if (to_page_ > 0 || unpaged_ > kPatience) return 0;
+  const std::size_t held = unread(fd_.get());
+  const std::size_t most = std::min<std::size_t>({held, credit_, left_.value_or(held)});
+  if (most < kLeastByDisk) return 0;
+  const auto where = exchange_.put(fd_.get(), most - most % wire::kExchangeBlock);
+  std::size_t sent = 0;
+  if (where) {
+    link_.send(id_.stream, wire::FrameType::kDataAt, id_.channel, wire::encode(*where));
+    sent = where->length;
+    unpaged_ = 0;
+  }
+  const std::size_t rest = exchange_.rest_size();
+  for (std::size_t left = rest; left > 0;) {
+    const auto copied = link_.send_from(exchange_.rest(), id_.stream, id_.channel,
+                                        std::min<std::size_t>(left, wire::kMaxDataChunk));
+    if (!copied || *copied == 0) break;
+    left -= *copied;
+  }
+  if (rest > 0) {
+    // A writer of odd pieces: what is in the pipe now begins anywhere in its page, what comes
+    // behind it in a page of its own.
+    ++unpaged_;
+    to_page_ = held - std::min(held, sent + rest);
+  }
+  return sent + rest;
 }
 
 void OutputPump::grant(std::uint32_t bytes) {
@@ -78,10 +126,8 @@ void OutputPump::grant(std::uint32_t bytes) {
 
 void OutputPump::process_ended() {
   if (!fd_) return;
-  int unread = 0;
-  if (::ioctl(fd_.get(), FIONREAD, &unread) != 0 || unread < 0) unread = 0;
   // A terminal may hold more than it counts, in buffers that the next read flushes.
-  left_ = ::isatty(fd_.get()) != 0 ? std::size_t{256 * 1024} : static_cast<std::size_t>(unread);
+  left_ = ::isatty(fd_.get()) != 0 ? std::size_t{256 * 1024} : unread(fd_.get());
   pump();
 }
 
@@ -96,9 +142,9 @@ void OutputPump::drop() {
   fd_.reset();
 }
 
-InputQueue::InputQueue(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, ChannelId id,
+InputQueue::InputQueue(sys::EventLoop& loop, wire::Link& link, Exchange& exchange, ChannelId id,
                        bool tty)
-    : loop_(loop), link_(link), disk_(disk), id_(id), tty_(tty) {}
+    : loop_(loop), link_(link), exchange_(exchange), id_(id), tty_(tty) {}
 
 Result<> InputQueue::take_from_window(std::size_t bytes) {
   if (finished_) return contract(id_, "data after its end");
@@ -142,7 +188,7 @@ Result<> InputQueue::receive(std::span<const std::byte> bytes) {
 }
 
 Result<> InputQueue::receive_at(const wire::DataAt& where) {
-  MVM_TRY(disk_.open());
+  MVM_TRY(exchange_.accept(where));
   MVM_TRY(take_from_window(where.length));
   if (!fd_) {
     consumed(where.length);
@@ -171,7 +217,8 @@ Result<> InputQueue::stage_front() {
     (void)::fcntl(stage_.write_end.get(), F_SETPIPE_SZ, kLargePipe);
   }
   const Block& block = queue_.front();
-  staged_ = MVM_TRY(disk_.move(stage_.write_end.get(), block.offset + head_, block.length - head_));
+  staged_ =
+      MVM_TRY(exchange_.move(stage_.write_end.get(), block.offset + head_, block.length - head_));
   advance(staged_);
   return {};
 }
@@ -188,7 +235,7 @@ Result<std::size_t> InputQueue::write_front() {
     return static_cast<std::size_t>(n);
   }
   const Block& block = queue_.front();
-  if (block.on_disk()) return disk_.copy(fd_.get(), block.offset + head_, block.length - head_);
+  if (block.on_disk()) return exchange_.copy(fd_.get(), block.offset + head_, block.length - head_);
   return sys::write_some(fd_.get(), std::span(block.bytes).subspan(head_));
 }
 
@@ -202,7 +249,7 @@ void InputQueue::advance(std::size_t bytes) {
 
 void InputQueue::feed() {
   while (fd_ && !idle()) {
-    if (staged_ == 0 && queue_.front().on_disk() && disk_.moves() && !tty_) {
+    if (staged_ == 0 && queue_.front().on_disk() && exchange_.moves() && !tty_) {
       if (auto done = stage_front(); !done) return give_up(done.error());
     }
     const auto written = write_front();

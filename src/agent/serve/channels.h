@@ -13,7 +13,7 @@
 #include <span>
 #include <vector>
 
-#include "agent/serve/input_disk.h"
+#include "agent/serve/exchange.h"
 #include "core/result.h"
 #include "sys/event_loop.h"
 #include "sys/io.h"
@@ -33,7 +33,8 @@ struct ChannelId {
 class OutputPump {
  public:
   // `on_done` is called once, after the eof frame.
-  OutputPump(sys::EventLoop& loop, wire::Link& link, ChannelId id, std::function<void()> on_done);
+  OutputPump(sys::EventLoop& loop, wire::Link& link, Exchange& exchange, ChannelId id,
+             std::function<void()> on_done);
   ~OutputPump() { drop(); }
   OutputPump(const OutputPump&) = delete;
   OutputPump& operator=(const OutputPump&) = delete;
@@ -50,16 +51,21 @@ class OutputPump {
   bool done() const { return !fd_; }
 
  private:
+  std::size_t send_by_disk();
+  void count(std::size_t sent);
   void finish();
   void watch(bool on);
 
   sys::EventLoop& loop_;
   wire::Link& link_;
+  Exchange& exchange_;
   ChannelId id_;
   std::function<void()> on_done_;
   sys::UniqueFd fd_;
   std::uint32_t credit_ = wire::kOutputWindow;
   std::optional<std::size_t> left_;  // after the process's end: bytes still to be sent
+  std::size_t to_page_ = 0;          // bytes before the next that begins a page
+  int unpaged_ = 0;                  // how often in a row there was no whole page
   bool watched_ = false;
   bool enlarged_ = false;
 };
@@ -67,7 +73,7 @@ class OutputPump {
 // Queues what the host sends and feeds it to the process as it reads.
 class InputQueue {
  public:
-  InputQueue(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, ChannelId id, bool tty);
+  InputQueue(sys::EventLoop& loop, wire::Link& link, Exchange& exchange, ChannelId id, bool tty);
   ~InputQueue() { drop(); }
   InputQueue(const InputQueue&) = delete;
   InputQueue& operator=(const InputQueue&) = delete;
@@ -75,7 +81,7 @@ class InputQueue {
   void start(sys::UniqueFd fd) { fd_ = std::move(fd); }
   // Errors: kGuestFault when the host exceeds its window or sends after the end.
   Result<> receive(std::span<const std::byte> bytes);
-  // The same for bytes on the input disk. Errors: also kGuestFault when there is none.
+  // The same for bytes on the exchange disk. Errors: also kGuestFault when there is none.
   Result<> receive_at(const wire::DataAt& where);
   // No more bytes: the pipe is closed when the queue is empty; a terminal gets its end-of-file
   // character.
@@ -85,7 +91,7 @@ class InputQueue {
   int fd() const { return fd_.get(); }
 
  private:
-  // What waits: bytes, or a place on the input disk.
+  // What waits: bytes, or a place on the exchange disk.
   struct Block {
     std::vector<std::byte> bytes;
     std::uint64_t offset = 0;
@@ -105,7 +111,7 @@ class InputQueue {
 
   sys::EventLoop& loop_;
   wire::Link& link_;
-  InputDisk& disk_;
+  Exchange& exchange_;
   ChannelId id_;
   bool tty_;
   sys::UniqueFd fd_;

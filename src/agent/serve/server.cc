@@ -46,7 +46,7 @@ Server::Server(sys::EventLoop& loop, sys::UniqueFd fd, ServerOptions options)
             {[this](const wire::Frame& frame) { return on_frame(frame); },
              [this](std::optional<Error> error) { on_link_closed(std::move(error)); },
              [this] { on_link_writable(); }}),
-      input_disk_(options_.open_input_disk) {}
+      exchange_(options_.open_exchange) {}
 
 Result<std::optional<Error>> Server::run() {
   ::signal(SIGPIPE, SIG_IGN);
@@ -92,6 +92,8 @@ Result<> Server::on_control(const wire::Frame& frame) {
       if (frame.payload.size() != sizeof(std::uint64_t)) return unexpected(frame);
       link_.send(0, wire::FrameType::kPong, 0, frame.payload);
       return {};
+    case wire::FrameType::kTaken:
+      return exchange_.taken(MVM_TRY(wire::decode_u32(frame.payload)));
     default:
       return unexpected(frame);
   }
@@ -155,7 +157,7 @@ Result<std::unique_ptr<Stream>> Server::make_stream(std::uint32_t id, const wire
     timeout = Millis(static_cast<std::int64_t>(
         std::min<std::uint64_t>(open.exec.timeout_ms, 365ULL * 86'400'000)));
   }
-  auto stream = std::make_unique<Stream>(loop_, link_, input_disk_, id, std::move(plan), timeout,
+  auto stream = std::make_unique<Stream>(loop_, link_, exchange_, id, std::move(plan), timeout,
                                          [this](Stream& closed) { on_stream_closed(closed); });
   MVM_TRY(stream->start());
   return stream;

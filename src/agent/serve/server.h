@@ -17,7 +17,7 @@ struct ServerOptions {
   bool hello_sent = false;    // the caller has written it already
   std::uint64_t init_us = 0;  // guest uptime at the agent's start
   OverlayDirs overlay;
-  InputDisk::Open open_input_disk;  // empty: the guest has none
+  Exchange::Open open_exchange;  // empty: the guest has none
   // Applies the host's configuration; an error becomes a fault frame. Yields the workload's cgroup
   // directory, or -1.
   std::function<Result<int>(const wire::Configure&)> configure;
@@ -60,7 +60,7 @@ class Server {
   sys::EventLoop& loop_;
   ServerOptions options_;
   wire::Link link_;
-  InputDisk input_disk_;
+  Exchange exchange_;
   sys::UniqueFd signals_;
   State state_ = State::kAwaitHello;
   int cgroup_fd_ = -1;

@@ -20,7 +20,7 @@ Error malformed(const char* what) {
 
 }  // namespace
 
-Stream::Stream(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, std::uint32_t id,
+Stream::Stream(sys::EventLoop& loop, wire::Link& link, Exchange& exchange, std::uint32_t id,
                ProcessPlan plan, Millis timeout, std::function<void(Stream&)> on_closed)
     : loop_(loop),
       link_(link),
@@ -28,9 +28,9 @@ Stream::Stream(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, std::uin
       plan_(std::move(plan)),
       timeout_(timeout),
       on_closed_(std::move(on_closed)),
-      input_(loop, link, disk, {id, wire::kStdin}, plan_.tty),
-      output_(loop, link, {id, wire::kStdout}, [this] { close_if_done(); }),
-      errors_(loop, link, {id, wire::kStderr}, [this] { close_if_done(); }) {}
+      input_(loop, link, exchange, {id, wire::kStdin}, plan_.tty),
+      output_(loop, link, exchange, {id, wire::kStdout}, [this] { close_if_done(); }),
+      errors_(loop, link, exchange, {id, wire::kStderr}, [this] { close_if_done(); }) {}
 
 Stream::~Stream() {
   if (timer_) loop_.cancel(*timer_);

@@ -18,7 +18,7 @@ class Stream {
  public:
   // `on_closed` is called once, after the closed frame; the owner destroys the stream later, not
   // inside.
-  Stream(sys::EventLoop& loop, wire::Link& link, InputDisk& disk, std::uint32_t id,
+  Stream(sys::EventLoop& loop, wire::Link& link, Exchange& exchange, std::uint32_t id,
          ProcessPlan plan, Millis timeout, std::function<void(Stream&)> on_closed);
   ~Stream();
   Stream(const Stream&) = delete;

@@ -165,6 +165,10 @@ class TestHost {
   bool ready = false;
   bool halted = false;
   bool grants = true;  // false: a reader that has stopped
+  int exchange = -1;   // memory of the exchange disk
+  bool tells_taken = true;
+  std::uint64_t by_disk = 0;         // bytes that came over it
+  std::vector<std::uint32_t> slots;  // where they lay
   std::string fault;
   std::uint64_t pongs = 0;
 
@@ -190,6 +194,9 @@ class TestHost {
       case wire::FrameType::kData:
         take(state, frame);
         break;
+      case wire::FrameType::kDataAt:
+        read_exchange(state, frame);
+        break;
       case wire::FrameType::kClosed:
         state.reply.result = MVM_TRY(wire::decode_closed(frame.payload));
         state.reply.closed = true;
@@ -206,6 +213,16 @@ class TestHost {
     if (frame.type == wire::FrameType::kFault)
       fault.assign(reinterpret_cast<const char*>(frame.payload.data()), frame.payload.size());
     return {};
+  }
+  void read_exchange(State& state, const wire::Frame& frame) {
+    const wire::DataAt where = wire::decode_data_at(frame.payload).value();
+    std::vector<std::byte> bytes(where.length);
+    const ssize_t n = ::pread(exchange, bytes.data(), bytes.size(), where.offset);
+    bytes.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+    by_disk += bytes.size();
+    slots.push_back(where.offset);
+    take(state, {frame.stream, wire::FrameType::kData, frame.channel, bytes, 0});
+    if (tells_taken) link->send(0, wire::FrameType::kTaken, 0, wire::encode_u32(where.offset));
   }
   void take(State& state, const wire::Frame& frame) {
     const std::string_view text(reinterpret_cast<const char*>(frame.payload.data()),

@@ -19,7 +19,7 @@ class FakeMachine final : public Machine {
   pid_t pid() const override { return process_.child.pid(); }
   sys::UniqueFd take_agent() override { return std::move(process_.agent); }
   sys::UniqueFd take_console() override { return {}; }
-  sys::UniqueFd take_input_disk() override { return std::move(process_.input_disk); }
+  sys::UniqueFd take_exchange() override { return std::move(process_.exchange); }
 
   Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
     loop_ = &loop;
@@ -48,9 +48,9 @@ Result<LaunchPlan> FakeBackend::plan(const spec::VmSpec& vm) const {
     return Error(Errc::kUnsupported, "the fake backend has no port forwards");
   LaunchPlan out;
   out.backend = "fake";
-  out.has_input_disk = true;
-  out.argv = {vm.engine_program, "--serve-fd", std::to_string(kAgentFd), "--input-disk-fd",
-              std::to_string(kInputDiskFd)};
+  out.has_exchange = true;
+  out.argv = {vm.engine_program, "--serve-fd", std::to_string(kAgentFd), "--exchange-fd",
+              std::to_string(kExchangeFd)};
   return out;
 }
 

@@ -15,7 +15,7 @@ TEST(FakePlan, ServesTheAgentOnItsDescriptor) {
   const LaunchPlan plan = FakeBackend().plan(vm).value();
   EXPECT_EQ(plan.backend, "fake");
   EXPECT_THAT(plan.argv,
-              ElementsAre("/libexec/mvm-agent", "--serve-fd", "4", "--input-disk-fd", "6"));
+              ElementsAre("/libexec/mvm-agent", "--serve-fd", "4", "--exchange-fd", "6"));
   EXPECT_FALSE(plan.has_control);
   EXPECT_FALSE(plan.has_console);
   EXPECT_FALSE(plan.network.has_value());

@@ -31,7 +31,7 @@ class QemuMachine final : public Machine {
   pid_t pid() const override { return process_.child.pid(); }
   sys::UniqueFd take_agent() override { return std::move(process_.agent); }
   sys::UniqueFd take_console() override { return std::move(process_.console); }
-  sys::UniqueFd take_input_disk() override { return std::move(process_.input_disk); }
+  sys::UniqueFd take_exchange() override { return std::move(process_.exchange); }
 
   Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
     loop_ = &loop;

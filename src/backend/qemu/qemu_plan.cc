@@ -45,10 +45,10 @@ void add_disks(const spec::VmSpec& vm, std::vector<std::string>& argv) {
 }
 
 // By number, because the file has no path. Source: qemu(1), -add-fd.
-void add_input_disk(std::vector<std::string>& argv) {
-  argv.insert(argv.end(), {"-add-fd", "set=1,fd=" + std::to_string(kInputDiskFd), "-blockdev",
-                           blockdev("input", "/dev/fdset/1", true, true), "-device",
-                           "virtio-blk-device,drive=input,serial=mvm-input"});
+void add_exchange(std::vector<std::string>& argv) {
+  argv.insert(argv.end(), {"-add-fd", "set=1,fd=" + std::to_string(kExchangeFd), "-blockdev",
+                           blockdev("exchange", "/dev/fdset/1", false, false), "-device",
+                           "virtio-blk-device,drive=exchange,serial=mvm-exchange"});
 }
 
 void add_network(const spec::VmSpec& vm, std::vector<std::string>& argv) {
@@ -110,7 +110,7 @@ Result<LaunchPlan> plan(const spec::VmSpec& vm) {
   LaunchPlan out;
   out.backend = "qemu";
   // rtc=on: without a clock chip the kernel waits two seconds for one to answer.
-  out.has_control = out.has_console = out.has_input_disk = true;
+  out.has_control = out.has_console = out.has_exchange = true;
   out.argv = {
       vm.engine_program, "-name", "guest=" + escape(vm.name) + ",process=mvm-qemu", "-M",
       "microvm,x-option-roms=off,rtc=on", "-accel", uses_kvm(vm) ? "kvm" : "tcg,thread=multi",
@@ -123,7 +123,7 @@ Result<LaunchPlan> plan(const spec::VmSpec& vm) {
       vm.kernel_path, "-initrd", vm.initramfs_path, "-append", kernel_cmdline(vm)};
   add_streams(out.argv);
   add_disks(vm, out.argv);
-  add_input_disk(out.argv);
+  add_exchange(out.argv);
   add_network(vm, out.argv);
   if (vm.network.mode == spec::NetworkMode::kUser)
     out.network = GuestNetwork{kGuestAddress, 24, kGatewayAddress, kDnsAddress};

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input for the guest in bulk: what clients send much of is put on the guest's input disk, and the
-// agent is told where it lies. A virtio port gives the guest a page at a time; from a disk it reads
-// a megabyte in one request, straight into the process's pipe (ADR 0012).
+// The host's side of the guest's exchange disk (ADR 0012): what clients send much of is put there
+// and the agent told where it lies, and the other way round. A virtio port moves a page at a time,
+// a disk a megabyte in one request.
 //
-// The disk is cut into slots of the largest data frame's size. A stream fills slots one after the
-// other; the agent's credit frees them. When none is free, and for little input, data goes the
-// ordinary way.
+// The host's half is cut into slots of the largest data frame's size. A stream fills slots one
+// after the other; the agent's credit frees them. When none is free, and for little input, data
+// goes the ordinary way.
 //
 // Threads: none.
 #pragma once
@@ -24,14 +24,14 @@
 
 namespace mvm::supervisor {
 
-class InputDisk {
+class Exchange {
  public:
   using Send = std::function<void(const wire::Frame&)>;
   // `memory` backs the guest's disk.
-  InputDisk(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest);
-  ~InputDisk() { loop_.cancel_deferred(this); }
-  InputDisk(const InputDisk&) = delete;
-  InputDisk& operator=(const InputDisk&) = delete;
+  Exchange(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest);
+  ~Exchange() { loop_.cancel_deferred(this); }
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
 
   // Passes a stream frame on to the guest, in order with the others of its stream. Data that may
   // become a larger piece waits for the end of the loop's turn, or of its frame.
@@ -40,12 +40,18 @@ class InputDisk {
   void on_credit(std::uint32_t stream, std::uint32_t bytes);
   // The guest has closed the stream and reads none of its input any more.
   void on_closed(std::uint32_t stream);
+  // Delivers a data-at frame of the guest as data frames and tells the guest that it has been read.
+  // Errors: kGuestFault when it points outside the guest's half; those of `deliver`.
+  Result<> receive(const wire::Frame& frame,
+                   const std::function<Result<>(const wire::Frame&)>& deliver);
+  // No stream is open, so nothing lies there: the memory goes back to the system.
+  void give_back();
 
   std::size_t free_slots() const;
 
  private:
   static constexpr std::uint32_t kSlotSize = wire::kMaxInputChunk;
-  static constexpr std::size_t kSlots = wire::kInputDiskSize / kSlotSize;
+  static constexpr std::size_t kSlots = wire::kExchangeInput / kSlotSize;
   struct Piece {  // sent, not credited yet
     std::uint32_t bytes = 0;
     std::optional<std::size_t> slot;
@@ -73,6 +79,7 @@ class InputDisk {
   std::map<std::uint32_t, Input> inputs_;
   std::vector<bool> used_ = std::vector<bool>(kSlots);
   std::size_t next_slot_ = 0;
+  bool touched_ = false;  // since the memory was given back
 };
 
 }  // namespace mvm::supervisor

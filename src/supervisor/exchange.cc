@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "supervisor/input_disk.h"
+#include "supervisor/exchange.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -25,42 +25,63 @@ bool write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) {
 
 }  // namespace
 
-InputDisk::InputDisk(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest)
+Exchange::Exchange(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest)
     : loop_(loop), memory_(std::move(memory)), to_guest_(std::move(to_guest)) {}
 
-std::size_t InputDisk::free_slots() const {
+std::size_t Exchange::free_slots() const {
   return static_cast<std::size_t>(std::count(used_.begin(), used_.end(), false));
 }
 
 // In turn, so that the slots of one stream mostly lie side by side: the agent then reads several in
 // one request.
-std::optional<std::size_t> InputDisk::take_slot() {
+std::optional<std::size_t> Exchange::take_slot() {
   for (std::size_t i = 0; i < kSlots; ++i) {
     const std::size_t slot = (next_slot_ + i) % kSlots;
     if (used_[slot]) continue;
-    used_[slot] = true;
+    used_[slot] = touched_ = true;
     next_slot_ = slot + 1;
     return slot;
   }
   return std::nullopt;
 }
 
-// Memory that nobody uses is given back: most machines get much input seldom.
-void InputDisk::release(std::size_t slot) {
-  used_[slot] = false;
-  if (free_slots() != kSlots) return;
+void Exchange::release(std::size_t slot) { used_[slot] = false; }
+
+void Exchange::give_back() {
+  if (!std::exchange(touched_, false)) return;
   (void)::fallocate(memory_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                    wire::kInputDiskSize);
+                    wire::kExchangeSize);
   next_slot_ = 0;
 }
 
-void InputDisk::send_inline(std::uint32_t stream, Input& input, std::span<const std::byte> bytes) {
+Result<> Exchange::receive(const wire::Frame& frame,
+                           const std::function<Result<>(const wire::Frame&)>& deliver) {
+  touched_ = true;
+  const wire::DataAt where = MVM_TRY(wire::decode_data_at(frame.payload));
+  if (where.offset < wire::kExchangeInput)
+    return Error(Errc::kGuestFault, "guest agent sent data that is not in its half of the disk");
+  std::vector<std::byte> piece(std::min(where.length, wire::kMaxDataChunk));
+  for (std::uint32_t done = 0; done < where.length;) {
+    const std::size_t want = std::min<std::size_t>(piece.size(), where.length - done);
+    const ssize_t n = ::pread(memory_.get(), piece.data(), want, where.offset + done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Error::from_errno("read the exchange disk");
+    if (n == 0) return Error(Errc::kGuestFault, "the exchange disk ends too early");
+    done += static_cast<std::uint32_t>(n);
+    MVM_TRY(deliver({frame.stream, wire::FrameType::kData, frame.channel,
+                     std::span(piece).first(static_cast<std::size_t>(n)), where.length - done}));
+  }
+  to_guest_({0, wire::FrameType::kTaken, 0, wire::encode_u32(where.offset), 0});
+  return {};
+}
+
+void Exchange::send_inline(std::uint32_t stream, Input& input, std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
   input.sent.push_back({static_cast<std::uint32_t>(bytes.size()), std::nullopt});
   to_guest_({stream, wire::FrameType::kData, wire::kStdin, bytes, 0});
 }
 
-void InputDisk::send(const wire::Frame& frame) {
+void Exchange::send(const wire::Frame& frame) {
   if (frame.type != wire::FrameType::kData) {
     const auto it = inputs_.find(frame.stream);
     if (it != inputs_.end()) flush(frame.stream, it->second);
@@ -75,7 +96,7 @@ void InputDisk::send(const wire::Frame& frame) {
 }
 
 // What the disk cannot take goes behind what it has taken.
-void InputDisk::hold(Input& input, std::uint32_t stream, std::span<const std::byte> bytes) {
+void Exchange::hold(Input& input, std::uint32_t stream, std::span<const std::byte> bytes) {
   while (!bytes.empty() && input.slot) {
     const std::size_t taken = place(input, bytes);
     bytes = bytes.subspan(taken);
@@ -88,8 +109,8 @@ void InputDisk::hold(Input& input, std::uint32_t stream, std::span<const std::by
 
 // Takes at most what fills a block that was begun, or all whole blocks, or the beginning of one.
 // Returns how much; 0 when the memory takes nothing.
-std::size_t InputDisk::place(Input& input, std::span<const std::byte> bytes) {
-  constexpr std::size_t kBlock = wire::kInputDiskBlock;
+std::size_t Exchange::place(Input& input, std::span<const std::byte> bytes) {
+  constexpr std::size_t kBlock = wire::kExchangeBlock;
   if (input.tail.empty() && bytes.size() >= kBlock) {
     const std::size_t room = kSlotSize - input.placed;
     const auto blocks = bytes.first(std::min(bytes.size() - bytes.size() % kBlock, room));
@@ -107,14 +128,14 @@ std::size_t InputDisk::place(Input& input, std::span<const std::byte> bytes) {
   return part.size();
 }
 
-bool InputDisk::write_blocks(Input& input, std::span<const std::byte> blocks) {
+bool Exchange::write_blocks(Input& input, std::span<const std::byte> blocks) {
   if (!write_at(memory_.get(), blocks, *input.slot * kSlotSize + input.placed)) return false;
   input.placed += static_cast<std::uint32_t>(blocks.size());
   return true;
 }
 
 // Whole blocks by their place, the rest as it is.
-void InputDisk::flush(std::uint32_t stream, Input& input) {
+void Exchange::flush(std::uint32_t stream, Input& input) {
   if (!input.slot) return;
   const std::size_t slot = *std::exchange(input.slot, std::nullopt);
   if (const std::uint32_t placed = std::exchange(input.placed, 0); placed > 0) {
@@ -128,13 +149,13 @@ void InputDisk::flush(std::uint32_t stream, Input& input) {
 }
 
 // What a client has begun to send and not ended it will send; everything else may be waited for.
-void InputDisk::flush_ended() {
+void Exchange::flush_ended() {
   for (auto& [stream, input] : inputs_) {
     if (input.frame_ended) flush(stream, input);
   }
 }
 
-void InputDisk::on_credit(std::uint32_t stream, std::uint32_t bytes) {
+void Exchange::on_credit(std::uint32_t stream, std::uint32_t bytes) {
   const auto it = inputs_.find(stream);
   if (it == inputs_.end()) return;
   std::deque<Piece>& sent = it->second.sent;
@@ -149,7 +170,7 @@ void InputDisk::on_credit(std::uint32_t stream, std::uint32_t bytes) {
   }
 }
 
-void InputDisk::on_closed(std::uint32_t stream) {
+void Exchange::on_closed(std::uint32_t stream) {
   const auto it = inputs_.find(stream);
   if (it == inputs_.end()) return;
   for (const Piece& piece : it->second.sent) {

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Input that lies on a disk, through a whole agent. The disk is memory here, which the agent
-// copies; tests/e2e passes a gigabyte through a real one.
+// Bytes that lie on a disk, through a whole agent. The disk is memory here, which the agent copies;
+// tests/e2e passes gigabytes through a real one.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <set>
 
 #include "agent/serve/test_host.h"
 #include "sys/io.h"
@@ -13,15 +15,16 @@ namespace {
 
 using testing::HasSubstr;
 
-class DiskInput : public testing::Test {
+class DiskData : public testing::Test {
  protected:
-  DiskInput() {
-    EXPECT_EQ(::ftruncate(memory_.get(), wire::kInputDiskSize), 0);
+  DiskData() {
+    EXPECT_EQ(::ftruncate(memory_.get(), wire::kExchangeSize), 0);
     ServerOptions options;
-    options.open_input_disk = [fd = memory_.get()] {
+    options.open_exchange = [fd = memory_.get()] {
       return Result<sys::UniqueFd>(sys::UniqueFd(::dup(fd)));
     };
     host_ = std::make_unique<TestHost>(wire::Hello{}, std::move(options));
+    host_->exchange = memory_.get();
   }
   std::string put(std::uint32_t offset, std::uint32_t length, char seed) {
     std::string text(length, seed);
@@ -39,6 +42,9 @@ class DiskInput : public testing::Test {
   sys::UniqueFd memory_ = sys::memory_file("input", "").value();
   std::unique_ptr<TestHost> host_;
 };
+
+using DiskInput = DiskData;
+using DiskOutput = DiskData;
 
 TEST_F(DiskInput, ReachesTheProcess) {
   const std::string text = put(8192, 40960, 'a');
@@ -85,9 +91,16 @@ TEST_F(DiskInput, CountsAgainstTheWindow) {
 
 TEST_F(DiskInput, OutsideTheDiskIsRefused) {
   const auto id = host_->exec({"cat"});
-  point(id, wire::kInputDiskSize - 4096, 8192);
+  point(id, wire::kExchangeSize - 4096, 8192);
   EXPECT_TRUE(host_->until([&] { return host_->ended; }));
   EXPECT_THAT(host_->fault, HasSubstr("malformed data-at"));
+}
+
+TEST_F(DiskInput, InTheGuestsHalfIsRefused) {
+  const auto id = host_->exec({"cat"});
+  point(id, wire::kExchangeInput - 4096, 8192);
+  EXPECT_TRUE(host_->until([&] { return host_->ended; }));
+  EXPECT_THAT(host_->fault, HasSubstr("not in its half"));
 }
 
 TEST_F(DiskInput, ThatTheDiskLostIsAFaultAndNotAnEnd) {
@@ -95,7 +108,7 @@ TEST_F(DiskInput, ThatTheDiskLostIsAFaultAndNotAnEnd) {
   const auto id = host_->exec({"cat"});
   point(id, 1048576, 4096);
   EXPECT_TRUE(host_->until([&] { return !host_->fault.empty(); }));
-  EXPECT_THAT(host_->fault, HasSubstr("input disk ends too early"));
+  EXPECT_THAT(host_->fault, HasSubstr("exchange disk ends too early"));
 }
 
 TEST(Server, RefusesInputOnADiskThatItDoesNotHave) {
@@ -104,6 +117,41 @@ TEST(Server, RefusesInputOnADiskThatItDoesNotHave) {
   host.link->send(id, wire::FrameType::kDataAt, wire::kStdin, wire::encode(wire::DataAt{0, 4096}));
   EXPECT_TRUE(host.until([&] { return host.ended; }));
   EXPECT_THAT(host.fault, HasSubstr("does not have"));
+}
+
+TEST_F(DiskOutput, CarriesWhatAProcessWritesInWholePages) {
+  sys::Sha256 sent;
+  const auto id = host_->exec({"cat"});
+  const std::string received = host_->stream_through(id, 64U << 20, sent);
+  EXPECT_EQ(received, sent.finish());
+  EXPECT_GT(host_->by_disk, 0U);
+}
+
+TEST_F(DiskOutput, KeepsItsOrderAmongOddPieces) {
+  // Pieces that end anywhere, then whole pages, then the rest.
+  const auto reply = host_->sh(
+      "seq 1 100000; head -c 3000000 /dev/zero | tr '\\0' x; seq 1 100000; head -c 999999 "
+      "/dev/zero | "
+      "tr '\\0' y");
+  std::string lines;
+  for (int i = 1; i <= 100000; ++i) lines += std::to_string(i) + "\n";
+  EXPECT_TRUE(reply.out == lines + std::string(3000000, 'x') + lines + std::string(999999, 'y'));
+}
+
+TEST_F(DiskOutput, UsesNoSlotAgainThatTheHostHasNotRead) {
+  host_->tells_taken = false;
+  const auto reply = host_->sh("head -c 50000000 /dev/zero | tr '\\0' z");
+  EXPECT_TRUE(reply.out == std::string(50'000'000, 'z'));
+  EXPECT_EQ(host_->slots.size(), wire::kExchangeOutput / wire::kMaxInputChunk);
+  EXPECT_EQ(std::set<std::uint32_t>(host_->slots.begin(), host_->slots.end()).size(),
+            host_->slots.size());
+}
+
+TEST_F(DiskOutput, ThatTheHostSaysToHaveReadTwiceIsAFault) {
+  ASSERT_TRUE(host_->until([&] { return host_->ready; }));
+  host_->link->send(0, wire::FrameType::kTaken, 0, wire::encode_u32(wire::kExchangeInput));
+  EXPECT_TRUE(host_->until([&] { return host_->ended; }));
+  EXPECT_THAT(host_->fault, HasSubstr("did not write"));
 }
 
 }  // namespace
