@@ -113,12 +113,12 @@ void write_member(archive* disk, archive* tar, tar::TarPipeWriter& pipe, archive
 }
 
 [[noreturn]] void pack_main(const PackRequest& request) {
+  tar::TarPipeWriter pipe(1);
   const Archive disk(archive_read_disk_new());
   const Archive tar(archive_write_new());
   archive_read_disk_set_symlink_physical(disk.get());
   archive_read_disk_set_standard_lookup(disk.get());
   archive_write_set_format_pax_restricted(tar.get());
-  tar::TarPipeWriter pipe(1);
   if (auto opened = pipe.open(tar.get()); !opened) fail(opened.error().text());
   check(disk.get(), archive_read_disk_open(disk.get(), request.path.c_str()), request.path.c_str());
   archive_entry_linkresolver* links = archive_entry_linkresolver_new();
@@ -162,6 +162,7 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
 }
 
 [[noreturn]] void unpack_main(const UnpackRequest& request) {
+  tar::TarPipeReader pipe(0);
   const Archive tar(archive_read_new());
   const Archive disk(archive_write_disk_new());
   archive_read_support_format_tar(tar.get());
@@ -170,7 +171,6 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
   archive_write_disk_set_options(
       disk.get(), ARCHIVE_EXTRACT_TIME | ARCHIVE_EXTRACT_SECURE_NODOTDOT |
                       ARCHIVE_EXTRACT_SECURE_SYMLINKS | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS);
-  tar::TarPipeReader pipe(0);
   if (auto opened = pipe.open(tar.get()); !opened) fail(opened.error().text());
   if (::chdir(request.directory.c_str()) != 0) fail(Error::from_errno(request.directory).text());
   bool any = false;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "image/entry_path.h"
+#include "image/limits.h"
 #include "image/oci_manifest.h"
 #include "image/skopeo.h"
 
@@ -66,6 +67,12 @@ TEST(Source, RefusesWithTheReason) {
   EXPECT_THAT(parse_source("ftp://x").error().hint(), HasSubstr("oci-archive:FILE"));
 }
 
+TEST(Source, IsAtMost4096Characters) {
+  EXPECT_TRUE(parse_source("dir:" + std::string(kMaxSourceLength - 4, 'a')).has_value());
+  EXPECT_THAT(why("dir:" + std::string(kMaxSourceLength - 3, 'a')),
+              HasSubstr("longer than 4096 characters"));
+}
+
 TEST(Source, KnowsLoopback) {
   EXPECT_TRUE(parse_source("127.3.4.5:5000/a:1").value().on_loopback());
   EXPECT_TRUE(parse_source("[::1]:5000/a:1").value().on_loopback());
@@ -82,6 +89,16 @@ TEST(EntryPath, CleansAndRefuses) {
   EXPECT_FALSE(entry_path(std::string_view("a\0b", 3)).has_value());
   EXPECT_FALSE(entry_path(std::string(256, 'n')).has_value());
   EXPECT_FALSE(entry_path(std::string(5000, '/')).has_value());
+}
+
+TEST(EntryPath, IsAtMost256DirectoriesDeep) {
+  const auto nested = [](std::size_t depth) {
+    std::string out;
+    for (std::size_t i = 0; i < depth; ++i) out += "d/";
+    return out;
+  };
+  EXPECT_TRUE(entry_path(nested(kMaxPathDepth)).has_value());
+  EXPECT_THAT(entry_path(nested(kMaxPathDepth + 1)).error().text(), HasSubstr("deeper than 256"));
 }
 
 TEST(Skopeo, CondensesItsComplaints) {
@@ -128,6 +145,36 @@ TEST(OciManifest, RefusesHostileDescriptors) {
   EXPECT_EQ(index(kDigest, "1e99").error().code(), Errc::kCorrupt);
   EXPECT_EQ(parse_index("[]").error().code(), Errc::kCorrupt);
   EXPECT_EQ(parse_index(std::string(100'000, '[')).error().code(), Errc::kCorrupt);
+}
+
+TEST(OciManifest, RefusesADocumentOverFourMebibytes) {
+  const std::string padding(kMaxIndexSize.count, ' ');
+  EXPECT_EQ(parse_index(R"({"manifests":[]})" + padding).error().code(), Errc::kLimit);
+  EXPECT_EQ(parse_manifest(R"({"layers":[]})" + padding).error().code(), Errc::kLimit);
+  EXPECT_EQ(parse_image_document("{}" + padding).error().code(), Errc::kLimit);
+}
+
+std::string manifest_of(std::size_t layers, const std::string& size) {
+  const auto blob = [](const std::string& bytes) {
+    return R"({"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":")" + kDigest +
+           R"(","size":)" + bytes + "}";
+  };
+  std::string out = R"({"schemaVersion":2,"config":)" + blob("1") + R"(,"layers":[)";
+  for (std::size_t i = 0; i < layers; ++i) out += (i == 0 ? "" : ",") + blob(size);
+  return out + "]}";
+}
+
+TEST(OciManifest, TakesTwoHundredAndFiftySixLayersAndNoMore) {
+  EXPECT_EQ(parse_manifest(manifest_of(kMaxLayers, "1"))->layers.size(), kMaxLayers);
+  EXPECT_EQ(parse_manifest(manifest_of(kMaxLayers + 1, "1")).error().code(), Errc::kLimit);
+}
+
+TEST(OciManifest, RefusesALayerOverSixtyFourGibibytes) {
+  const auto with = [](std::uint64_t size) {
+    return parse_manifest(manifest_of(1, std::to_string(size)));
+  };
+  EXPECT_TRUE(with(kMaxLayerSize.count).has_value());
+  EXPECT_EQ(with(kMaxLayerSize.count + 1).error().code(), Errc::kLimit);
 }
 
 TEST(OciManifest, ReadsTheConfiguration) {

@@ -54,17 +54,20 @@ Result<> TarPipeReader::open(archive* in) {
   return {};
 }
 
-// Headers a block at a time, so that libarchive never holds content that is to be moved past it.
+// Headers a block at a time, and what is left of a block behind content that was moved, so that
+// libarchive never holds content that is to be moved past it.
 Result<std::size_t> TarPipeReader::next(const void** block) {
   buffer_.resize(kBuffer);
   if (begin_ == end_) {
     begin_ = 0;
     end_ = MVM_TRY(sys::read_some(pipe_, buffer_));
   }
-  const std::size_t most = expected_ > 0 ? static_cast<std::size_t>(expected_) : kTarBlock;
+  const std::size_t most =
+      expected_ > 0 ? static_cast<std::size_t>(expected_) : kTarBlock - position_ % kTarBlock;
   const std::size_t size = std::min(end_ - begin_, most);
   *block = buffer_.data() + begin_;
   begin_ += size;
+  position_ += size;
   expected_ -= std::min<std::int64_t>(expected_, static_cast<std::int64_t>(size));
   return size;
 }
@@ -88,6 +91,7 @@ Result<> TarPipeReader::move_to(int file, std::int64_t size) {
     left -= n;
   }
   moved_ = size;
+  position_ += static_cast<std::uint64_t>(size);
   return {};
 }
 

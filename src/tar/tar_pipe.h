@@ -24,7 +24,7 @@ constexpr std::int64_t kLargeFile = 1024 * 1024;
 class TarPipeReader {
  public:
   explicit TarPipeReader(int pipe) : pipe_(pipe) {}
-  // The archive reads from here. Errors: libarchive's.
+  // The archive reads from here and must go first. Errors: libarchive's.
   Result<> open(archive* in);
   // Before content is read through libarchive: so much comes, with its padding.
   void expect(std::int64_t size) { expected_ = (size + 511) / 512 * 512; }
@@ -41,6 +41,7 @@ class TarPipeReader {
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
+  std::uint64_t position_ = 0;  // in the stream, of what comes next
   std::int64_t expected_ = 0;
   std::int64_t moved_ = 0;  // by us, libarchive does not know it yet
 };
@@ -48,7 +49,8 @@ class TarPipeReader {
 class TarPipeWriter {
  public:
   explicit TarPipeWriter(int pipe) : pipe_(pipe) {}
-  // The archive writes to here, unblocked; closing it sends what is left. Errors: libarchive's.
+  // The archive writes to here, unblocked, and must go first; closing it sends what is left.
+  // Errors: libarchive's.
   Result<> open(archive* out);
   // Sends `size` bytes of a file as the content of the present entry; what it has lost since its
   // size was taken is zeros. Errors: those of reading and writing.

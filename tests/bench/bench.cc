@@ -46,9 +46,8 @@ Samples Pair::differences() const {
   Samples out;
   const std::size_t count = std::min(ours.values.size(), floor.values.size());
   for (std::size_t i = 0; i + 1 < count; i += 2)
-    out.values.push_back((ours.values[i] - floor.values[i] + ours.values[i + 1] -
-                          floor.values[i + 1]) /
-                         2);
+    out.values.push_back(
+        (ours.values[i] - floor.values[i] + ours.values[i + 1] - floor.values[i + 1]) / 2);
   return out;
 }
 

@@ -3,6 +3,8 @@
 #include <string>
 
 #include "bench.h"
+#include "platform/collect.h"
+#include "platform/kvm_probe.h"
 #include "spec/vm_spec_json.h"
 #include "store/catalog.h"
 #include "supervisor/status.h"
@@ -18,6 +20,7 @@ using namespace mvm::bench;
 
 constexpr int kRounds = 50;
 constexpr int kMachines = 1000;
+constexpr int kProbes = 20;
 
 double one(const std::vector<std::string>& argv) {
   return time_ms([&] {
@@ -74,5 +77,16 @@ int main(int argc, char** argv) {
   add("mvmctl version", {mvmctl, "version"}, 5);
   add("mvmctl ls with 1,000 machines", {mvmctl, "ls"}, 20);
   add("mvmctl ls --json with 1,000 machines", {mvmctl, "ls", "--json"}, 20);
+  report.add({.name = "KVM probe",
+              .unit = "ms",
+              .ours = repeat(kProbes, [] { return time_ms([] { platform::probe_kvm(); }); }),
+              .at_most = 20});
+  const platform::CollectOptions options{home.path(), home.path()};
+  platform::collect_minimal(options);
+  report.add({.name = "host facts, the probe remembered",
+              .unit = "ms",
+              .ours = repeat(kRounds,
+                             [&] { return time_ms([&] { platform::collect_minimal(options); }); }),
+              .at_most = 2});
   return report.finish();
 }

@@ -59,6 +59,9 @@ int main(int argc, char** argv) {
               .floor = pair.floor,
               .floor_name = "bare QEMU, same kernel, initramfs and disks, until true has ended",
               .ratio_at_most = 1.20});
-  report.add({.name = "mvm's own time on the host", .unit = "ms", .ours = pair.differences(), .at_most = 40});
+  report.add({.name = "mvm's own time on the host",
+              .unit = "ms",
+              .ours = pair.differences(),
+              .at_most = 40});
   return report.finish();
 }

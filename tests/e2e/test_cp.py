@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`mvmctl cp` and `mvmctl diff`."""
 
+import hashlib
 import os
 import stat
 import time
@@ -67,6 +68,25 @@ def test_a_gibibyte_each_way_is_unchanged_and_memory_stays_flat(shared):
         int(shared.ok("exec", "box", "--", "awk", "/VmHWM/{print $2}", "/proc/1/status").text)
         < 32 << 10
     )
+
+
+def test_large_and_small_files_of_odd_sizes_are_unchanged_both_ways(shared):
+    source = shared.work / "sizes"
+    source.mkdir()
+    for number, size in enumerate((0, 5, 3 * MIB + 1, 511, 2 * MIB, 70_001, MIB + 511, 1)):
+        (source / f"{number}-{size}").write_bytes(os.urandom(size))
+    os.link(source / f"2-{3 * MIB + 1}", source / "linked")
+    (source / f"4-{2 * MIB}").chmod(0o444)
+    with open(source / "holes", "wb") as file:
+        file.seek(5 * MIB)
+        file.write(b"end")
+    shared.ok("cp", source, "box:/srv/sizes")
+    shared.ok("cp", "box:/srv/sizes", shared.work / "sizes.back")
+    assert listing(shared.work / "sizes.back") == listing(source)
+    counted = shared.ok("exec", "box", "--", "sh", "-c", "cd /srv/sizes && cat * | sha256sum")
+    joined = b"".join((source / name).read_bytes() for name in sorted(os.listdir(source)))
+    assert counted.text.split()[0] == hashlib.sha256(joined).hexdigest()
+    shared.ok("exec", "box", "--", "rm", "-r", "/srv/sizes")
 
 
 def test_directory_keeps_links_modes_and_names_both_ways(shared):

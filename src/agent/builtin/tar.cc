@@ -215,6 +215,7 @@ std::string member_name(std::string path) {
 Result<> put(const wire::FileRequest& request, const Owner& owner) {
   MVM_TRY(make_parents(request.path));
   if (::chdir(request.path.c_str()) != 0) return Error::from_errno("unpack into " + request.path);
+  TarPipeReader pipe(0);
   const Reader in(::archive_read_new(), ::archive_read_free);
   ::archive_read_support_format_tar(in.get());
   ::archive_read_set_options(in.get(), kBinaryNames);
@@ -223,7 +224,6 @@ Result<> put(const wire::FileRequest& request, const Owner& owner) {
               ARCHIVE_EXTRACT_SECURE_NODOTDOT | ARCHIVE_EXTRACT_SECURE_NOABSOLUTEPATHS;
   if (::geteuid() == 0) flags |= ARCHIVE_EXTRACT_OWNER;
   ::archive_write_disk_set_options(out.get(), flags);
-  TarPipeReader pipe(0);
   MVM_TRY(pipe.open(in.get()));
   for (;;) {
     archive_entry* entry = nullptr;
@@ -245,11 +245,11 @@ Result<> get(const wire::FileRequest& request) {
   if (request.follow) ::archive_read_disk_set_symlink_hybrid(disk.get());
   struct stat st;
   if (::lstat(request.path.c_str(), &st) != 0) return Error::from_errno("stat " + request.path);
+  TarPipeWriter pipe(1);
   const Writer out(::archive_write_new(), ::archive_write_free);
   // Not "restricted" pax, which drops the fractions of a second.
   ::archive_write_set_format_pax(out.get());
   ::archive_write_set_options(out.get(), kBinaryNames);
-  TarPipeWriter pipe(1);
   MVM_TRY(pipe.open(out.get()));
   MVM_TRY(TreeWriter(disk.get(), out.get(), pipe)
               .add(request.path, member_name(request.path), request.follow));
