@@ -39,15 +39,16 @@ Result<std::size_t> move_some(int from, int to, std::size_t size, std::vector<st
 
 }  // namespace
 
-Result<> TarPipeReader::open(archive* in) {
+Result<> TarPipeReader::open(void* archive) {
+  auto* in = static_cast<struct archive*>(archive);
   ::archive_read_set_callback_data(in, this);
-  ::archive_read_set_read_callback(in, [](archive* a, void* self, const void** block) {
+  ::archive_read_set_read_callback(in, [](struct archive* a, void* self, const void** block) {
     auto got = static_cast<TarPipeReader*>(self)->next(block);
     if (got) return static_cast<la_ssize_t>(*got);
     ::archive_set_error(a, got.error().errnum(), "%s", got.error().message().c_str());
     return la_ssize_t{-1};
   });
-  ::archive_read_set_skip_callback(in, [](archive*, void* self, la_int64_t request) {
+  ::archive_read_set_skip_callback(in, [](struct archive*, void* self, la_int64_t request) {
     return la_int64_t{static_cast<TarPipeReader*>(self)->skip(request)};
   });
   if (::archive_read_open1(in) != ARCHIVE_OK) return failure(in, "reading the tar stream");
@@ -95,19 +96,20 @@ Result<> TarPipeReader::move_to(int file, std::int64_t size) {
   return {};
 }
 
-Result<> TarPipeWriter::open(archive* out) {
+Result<> TarPipeWriter::open(void* archive) {
+  auto* out = static_cast<struct archive*>(archive);
   ::archive_write_set_bytes_per_block(out, 0);
   ::archive_write_set_bytes_in_last_block(out, static_cast<int>(kTarBlock));
   const int opened = ::archive_write_open(
       out, this, nullptr,
-      [](archive* a, void* self, const void* bytes, std::size_t size) {
+      [](struct archive* a, void* self, const void* bytes, std::size_t size) {
         const auto done =
             static_cast<TarPipeWriter*>(self)->write(static_cast<const std::byte*>(bytes), size);
         if (done) return static_cast<la_ssize_t>(size);
         ::archive_set_error(a, done.error().errnum(), "%s", done.error().message().c_str());
         return la_ssize_t{-1};
       },
-      [](archive* a, void* self) {
+      [](struct archive* a, void* self) {
         const auto done = static_cast<TarPipeWriter*>(self)->flush();
         if (done) return int{ARCHIVE_OK};
         ::archive_set_error(a, done.error().errnum(), "%s", done.error().message().c_str());
@@ -144,7 +146,8 @@ Result<> TarPipeWriter::move(std::size_t size) {
   return {};
 }
 
-Result<> TarPipeWriter::move_from(archive* out, int file, std::int64_t size) {
+Result<> TarPipeWriter::move_from(void* archive, int file, std::int64_t size) {
+  auto* out = static_cast<struct archive*>(archive);
   zeros_.resize(kMost);
   file_ = file;
   auto left = static_cast<std::size_t>(size);

@@ -5,6 +5,8 @@
 // libarchive takes no notice: reading, it is told that the bytes were skipped; writing, it hands on
 // as many zeros as the file has bytes, and the file's bytes are sent in their place.
 //
+// `archive` is libarchive's `struct archive*`, whose type does not cross headers.
+//
 // Threads: none.
 #pragma once
 
@@ -13,8 +15,6 @@
 #include <vector>
 
 #include "core/result.h"
-
-struct archive;
 
 namespace mvm::tar {
 
@@ -25,7 +25,7 @@ class TarPipeReader {
  public:
   explicit TarPipeReader(int pipe) : pipe_(pipe) {}
   // The archive reads from here and must go first. Errors: libarchive's.
-  Result<> open(archive* in);
+  Result<> open(void* archive);
   // Before content is read through libarchive: so much comes, with its padding.
   void expect(std::int64_t size) { expected_ = (size + 511) / 512 * 512; }
   // Moves the content of the present entry, which must be the next in the pipe, into a file.
@@ -51,10 +51,10 @@ class TarPipeWriter {
   explicit TarPipeWriter(int pipe) : pipe_(pipe) {}
   // The archive writes to here, unblocked, and must go first; closing it sends what is left.
   // Errors: libarchive's.
-  Result<> open(archive* out);
+  Result<> open(void* archive);
   // Sends `size` bytes of a file as the content of the present entry; what it has lost since its
   // size was taken is zeros. Errors: those of reading and writing.
-  Result<> move_from(archive* out, int file, std::int64_t size);
+  Result<> move_from(void* archive, int file, std::int64_t size);
 
   // For libarchive.
   Result<> write(const std::byte* bytes, std::size_t size);

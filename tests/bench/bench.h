@@ -20,8 +20,8 @@ struct Samples {
 // Calls the function `count` times and keeps what it returns.
 Samples repeat(int count, const std::function<double()>& once);
 // Two series measured in turn, so that a noisy machine is noisy to both: floor, ours, ours, floor,
-// and so on. Plain alternation would not do: some machines run every second engine slower (seen: 110
-// ms of 1.3 s, by what memory the one before has given back), and that would fall on one side.
+// and so on. Plain alternation would not do: some machines run every second engine slower (seen:
+// 110 ms of 1.3 s, by what memory the one before has given back), and that would fall on one side.
 struct Pair {
   Samples ours;
   Samples floor;
