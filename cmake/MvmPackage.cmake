@@ -25,6 +25,6 @@ set(CPACK_STRIP_FILES ON)
 # libc6 and the like come from what the programs link. The programs that mvm starts are listed here and in [run] of
 # tools/packages.txt.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_DEPENDS "apt, busybox-static, e2fsprogs, erofs-utils, kmod, qemu-system-x86")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, fakeroot, mmdebstrap, skopeo")
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "apt, busybox-static, e2fsprogs, erofs-utils, fakeroot, kmod, qemu-system-x86")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, mmdebstrap, skopeo")
 include(CPack)

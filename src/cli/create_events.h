@@ -13,17 +13,15 @@ class CreateEvents final : public image::Progress {
   explicit CreateEvents(const Context& context) : context_(context), line_(context) {}
 
   void update(std::string_view step, Bytes done, Bytes total) override {
-    if (done.count == 0 || step != step_) {
-      step_ = step;
-      line_.step(step_);
-    }
+    this->step(std::string(step));
     line_.update(done, total.count == 0 ? std::nullopt : std::optional<Bytes>(total));
   }
 
   workflow::CreateEvents get() {
-    return {*this, [this](const std::string& step) { line_.step(step), line_.update(); },
-            [this](const std::string& posture) { context_.note(posture); }};
+    return {*this, [this](const std::string& step) { this->step(step); },
+            [this](const std::string& posture) { finish(), context_.note(posture); }};
   }
+  void step(const std::string& label) { line_.step(step_ = label); }
   void finish() { line_.finish(); }
 
  private:

@@ -38,6 +38,8 @@ Result<int> forward(Context& context, const Options& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   Attached vm = MVM_TRY(attach(layout, o.vm));
   std::list<agent_client::Forwarder> forwards;
+  Json list = Json::array();
+  std::string text_lines;
   for (const std::string& text : o.ports) {
     const spec::PortForward f = MVM_TRY(parse_port_option(text));
     auto listener = sys::listen_tcp({f.host_ip, f.host_port});
@@ -52,12 +54,14 @@ Result<int> forward(Context& context, const Options& o) {
                               "127.0.0.1:" + std::to_string(f.guest_port))
                 .start());
     const std::string from = f.host_ip + ":" + std::to_string(port);
-    if (context.json)
-      context.print_json(1, Json::object().set("listen", from).set("guest_port", f.guest_port));
-    else
-      context.print(from + " -> " + vm.machine.record.name + ":" + std::to_string(f.guest_port) +
-                    "\n");
+    list.add(Json::object().set("listen", from).set("guest_port", f.guest_port));
+    text_lines +=
+        from + " -> " + vm.machine.record.name + ":" + std::to_string(f.guest_port) + "\n";
   }
+  if (context.json)
+    context.print_json(1, Json::object().set("forwards", list));
+  else
+    context.print(text_lines);
   const sys::UniqueFd signals = MVM_TRY(sys::signal_fd({SIGINT, SIGTERM, SIGHUP}));
   bool told = false;
   MVM_TRY(vm.loop->add(signals.get(), EPOLLIN, [&](std::uint32_t) { told = true; }));

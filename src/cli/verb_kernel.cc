@@ -25,7 +25,9 @@ Result<int> fetch(Context& context, bool force, const std::string& arch_text) {
   Progress progress(context);
   kernel::ObtainOptions options;
   options.force = force;
-  options.progress = [&](const kernel::Progress& p) { progress.step(p.step), progress.update(); };
+  options.progress = [&](const kernel::Progress& p) {
+    progress.step(p.step), progress.percent(p.percent);
+  };
   const spec::Arch arch =
       arch_text.empty() ? spec::Arch::kX86_64 : MVM_TRY(spec::parse_arch(arch_text));
   const kernel::Kernel k =

@@ -39,7 +39,10 @@ Result<> dispose(const store::Layout& layout, agent_client::Client& client, cons
 
 Result<int> run_command(Context& context, const Options& o, agent_client::Client& client,
                         const workflow::Created& created, Captured& captured) {
+  Progress progress(context);
+  progress.step("starting " + created.vm.name);
   MVM_TRY_CTX(client.wait_ready(Deadline::none()), "machine '" + created.vm.name + "'");
+  progress.finish();
   wire::Open open = open_request(created, o);
   // Without -i a redirected stdin is still the command's: `echo x | mvmctl run -- cat` works as in
   // a shell.

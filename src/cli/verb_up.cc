@@ -22,10 +22,10 @@ Result<int> up(Context& context, const Options& o) {
   request.main_process = true;
   CreateEvents events(context);
   workflow::Created created = MVM_TRY(workflow::create(layout, request, events.get()));
-  events.finish();
   if (!o.no_wait) {
     sys::EventLoop loop = MVM_TRY(sys::EventLoop::create());
     auto client = MVM_TRY(agent_client::Client::attach(loop, std::move(created.connection)));
+    events.step("starting " + created.vm.name);
     if (auto ready = client->wait_ready(Deadline::none()); !ready) {
       // A short-lived command may have come and gone by now; only a failure is one.
       const auto& state = client->state();
@@ -40,6 +40,7 @@ Result<int> up(Context& context, const Options& o) {
       }
     }
   }
+  events.finish();
   if (context.json) {
     context.print_json(1, Json::object()
                               .set("id", created.vm.id)

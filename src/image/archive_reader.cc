@@ -64,7 +64,7 @@ Result<std::size_t> LayerStream::fill() {
     }
     hash_.update(std::span(buffer_).first(got));
   }
-  progress_->update("unpack", read_, total_);
+  progress_->update("unpacking", read_, total_);
   return got;
 }
 

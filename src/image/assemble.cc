@@ -60,6 +60,7 @@ Result<> assemble_through_fakeroot(const AssemblePlan& plan) {
   const std::string plan_file = plan.work_dir + "/plan.json";
   MVM_TRY(sys::write_file(plan_file, plan_to_json(plan)));
   sys::Command command;
+  command.contain = true;
   command.argv = {*fakeroot, "--", MVM_TRY(own_program()), kAssembleVerb, plan_file};
   const sys::Output output = MVM_TRY_CTX(sys::run(std::move(command)), "running fakeroot");
   if (output.status.ok()) return {};
@@ -123,13 +124,13 @@ Result<> assemble_here(const AssemblePlan& plan, Progress& progress) {
     for (const LayerFile& layer : plan.layers) MVM_TRY(unpacker.add_layer(layer, progress));
     MVM_TRY(unpacker.finish());
   }
-  progress.update("erofs", {}, {});
+  progress.update("making the EROFS file", {}, {});
   return make_erofs(tree, plan.output);
 }
 
 Result<> assemble(const AssemblePlan& plan, Progress& progress) {
   if (::geteuid() == 0) return assemble_here(plan, progress);
-  progress.update("assemble", {}, {});
+  progress.update("assembling the image", {}, {});
   return assemble_through_fakeroot(plan);
 }
 

@@ -123,6 +123,7 @@ constexpr std::array<File, 5> kFiles = {
 // bin.
 Result<std::set<std::string>> applets(const std::string& busybox) {
   sys::Command command;
+  command.die_with_parent = true;
   command.argv = {busybox, "--list-full"};
   const std::string list =
       MVM_TRY_CTX(sys::run_checked(std::move(command)), "listing busybox's applets");

@@ -96,6 +96,7 @@ Result<> write_debian_tar(const Source& source, const std::string& work_dir,
         .with_hint("install it with: apt-get install mmdebstrap");
   }
   sys::Command command;
+  command.contain = true;  // it starts apt and dpkg, which would go on without it
   command.argv = {*program, "--variant=minbase", "--quiet", "--format=tar"};
   if (!source.packages.empty()) {
     std::string include = "--include=";

@@ -69,6 +69,7 @@ Result<> make_erofs(const std::string& tree, const std::string& output) {
         .with_hint("install it with: apt-get install erofs-utils");
   }
   sys::Command command;
+  command.die_with_parent = true;
   // From inside the tree: its own path then takes nothing of the length that paths in it may have.
   command.working_dir = tree;
   command.environment = environment();

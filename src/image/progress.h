@@ -11,8 +11,8 @@ namespace mvm::image {
 class Progress {
  public:
   virtual ~Progress() = default;
-  // A named step: "fetch", "unpack", "erofs", "digest". `total` is 0 when unknown.
-  // Called often; done == 0 opens a step.
+  // A step in words: "fetching debian:bookworm". `total` is 0 when unknown. Called often; other
+  // words open another step.
   virtual void update(std::string_view step, Bytes done, Bytes total) = 0;
 };
 

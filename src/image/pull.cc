@@ -118,7 +118,7 @@ Result<Prepared> prepare(const Source& source, const PullRequest& request,
   prepared.plan.work_dir = work;
   prepared.plan.output = work + "/image.erofs";
   prepared.source_digest = fingerprint;
-  progress.update("fetch", {}, {});
+  progress.update("fetching " + source.ref(), {}, {});
   switch (source.kind) {
     case SourceKind::kBusybox:
     case SourceKind::kDebian:
@@ -153,7 +153,7 @@ Result<Prepared> prepare(const Source& source, const PullRequest& request,
 // longer needed, goes at the same time: thousands of files take as long to remove as the file to
 // hash.
 Result<std::string> digest_and_sync(const AssemblePlan& plan, Progress& progress) {
-  progress.update("digest", {}, {});
+  progress.update("computing the digest", {}, {});
   auto removed =
       std::async(std::launch::async, [&] { return sys::remove_tree(plan.work_dir + "/tree"); });
   auto synced = std::async(std::launch::async, [&] { return sys::sync_path(plan.output); });

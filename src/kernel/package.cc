@@ -31,6 +31,7 @@ Result<> need_tool(const std::string& tool, const std::string& package) {
 // The C locale, so that texts can be read by us and quoted in bug reports.
 sys::Command tool_command(std::vector<std::string> argv, const std::string& dir = {}) {
   sys::Command command;
+  command.die_with_parent = true;
   command.argv = std::move(argv);
   command.working_dir = dir;
   std::vector<std::string> env = {"LC_ALL=C"};
@@ -106,7 +107,6 @@ Result<> download(const std::string& dir, const std::string& package,
   sys::Command command =
       tool_command({"apt-get", "-q", "-o", "APT::Status-Fd=3", "download", package}, dir);
   command.fds = {{log.get(), 1}, {log.get(), 2}, {pipe.write_end.get(), 3}};
-  command.die_with_parent = true;
   sys::Child child = MVM_TRY(sys::spawn(command));
   pipe.write_end.reset();
   MVM_TRY(follow_status(pipe.read_end.get(), options, step));

@@ -25,7 +25,7 @@ constexpr std::array kEngines = {
     Known{"firecracker", "--version", "backend firecracker", ""},
     Known{"mvm-vmm", "--version", "backend mvm-vmm", ""},
     Known{"qemu-system-x86_64", "--version", "backend qemu, x86_64 guests", "qemu-system-x86"},
-    Known{"qemu-system-aarch64", "--version", "backend qemu, aarch64 guests", "qemu-system-arm"},
+    Known{"qemu-system-aarch64", "--version", "aarch64 guests, not supported yet", ""},
     Known{"krunvm", "--version", "backend libkrun", ""},
     Known{"vfkit", "--version", "backend vfkit", ""},
     Known{"docker", "--version", "backend docker", "docker.io"}};
@@ -38,7 +38,8 @@ constexpr std::array kTools = {
     Known{"depmod", "--version", "indexing kernel modules", "kmod"},
     Known{"skopeo", "--version", "pulling images from registries", "skopeo"},
     Known{"mmdebstrap", "--version", "images of kind debian:SUITE", "mmdebstrap"},
-    Known{"nix", "--version", "images from Nix flakes", "nix-bin"}};
+    Known{"busybox", "--help", "the default image", "busybox-static"},
+    Known{"fakeroot", "--version", "images made without root", "fakeroot"}};
 
 std::string ask_version(const std::string& path, const char* flag) {
   sys::Command command;
@@ -91,6 +92,7 @@ void measure_disk(HostFacts& facts) {
   std::string path = facts.data_dir;
   while (path.size() > 1 && !sys::path_exists(path))
     path.resize(path.find_last_of('/') + (path.rfind('/') == 0));
+  facts.data_writable = path.empty() || ::access(path.c_str(), W_OK | X_OK) == 0;
   struct statvfs st;
   if (path.empty() || ::statvfs(path.c_str(), &st) != 0) return;
   facts.disk_free = Bytes{st.f_bavail * st.f_frsize};

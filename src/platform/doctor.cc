@@ -106,6 +106,10 @@ Finding tool_finding(const Program& p) {
 }
 
 void storage_findings(const HostFacts& facts, std::vector<Finding>& out) {
+  if (!facts.data_writable)
+    out.push_back({"data", "storage", Severity::kProblem,
+                   "user " + std::to_string(facts.uid) + " may not write to " + facts.data_dir, "",
+                   "give it to that user, or set MVM_HOME to a directory of yours"});
   if (facts.disk_total.count != 0) {
     const bool low = facts.disk_free < kLowDisk;
     out.push_back({"disk", "storage", low ? Severity::kWarn : Severity::kOk,

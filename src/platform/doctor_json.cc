@@ -44,6 +44,7 @@ json host_json(const HostFacts& f) {
           {"memory_bytes", f.memory.count},
           {"cgroup", cgroup_mode_name(f.cgroup)},
           {"data_dir", f.data_dir},
+          {"data_writable", f.data_writable},
           {"disk_free_bytes", f.disk_free.count},
           {"disk_total_bytes", f.disk_total.count},
           {"matrix_row", row != nullptr ? row->id : ""},

@@ -86,6 +86,15 @@ TEST(Doctor, LowDiskIsAWarningWithARemedy) {
   EXPECT_THAT(doctor_text(facts, selected(facts)), HasSubstr("mvmctl image prune"));
 }
 
+TEST(Doctor, DirectoryThatMayNotBeWrittenIsAProblemWithARemedy) {
+  HostFacts facts = host(KvmState::kWorks);
+  facts.data_writable = false;
+  facts.data_dir = "/srv/mvm";
+  EXPECT_EQ(worst(findings(facts, selected(facts))), Severity::kProblem);
+  EXPECT_THAT(doctor_text(facts, selected(facts)), HasSubstr("may not write to /srv/mvm"));
+  EXPECT_THAT(doctor_text(facts, selected(facts)), HasSubstr("MVM_HOME"));
+}
+
 TEST(Doctor, UnsupportedHostIsAProblem) {
   const HostFacts facts = windows();
   EXPECT_EQ(worst(findings(facts, selected(facts))), Severity::kProblem);

@@ -60,6 +60,7 @@ struct HostFacts {
   std::vector<Program> engines;
   std::vector<Program> tools;
   std::string data_dir;
+  bool data_writable = true;  // or, when it is not there yet, the directory it would be made in
   Bytes disk_free, disk_total;
   Bytes memory;
   std::uint32_t cpus = 0;

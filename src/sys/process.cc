@@ -82,7 +82,7 @@ bool place_fds(const std::vector<std::pair<int, int>>& fds, int& error_pipe) {
   const Command& command = plan.command;
   if (command.default_signals) reset_signals();
   if (command.new_session && ::setsid() < 0) child_fail(plan.error_pipe);
-  if (command.die_with_parent) {
+  if (command.die_with_parent || command.contain) {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) child_fail(plan.error_pipe);
     if (::getppid() != plan.parent) ::_exit(127);  // the parent died before prctl
   }
@@ -94,6 +94,80 @@ bool place_fds(const std::vector<std::pair<int, int>>& fds, int& error_pipe) {
   if (!place_fds(command.fds, plan.error_pipe)) child_fail(plan.error_pipe);
   ::execve(plan.program.c_str(), plan.argv.data(), plan.env.data());
   child_fail(plan.error_pipe);
+}
+
+// Kills the direct children; theirs come to us, a subreaper, and are next. Source: proc(5),
+// /proc/PID/task/TID/children.
+void kill_children(pid_t known) {
+  std::array<char, 4096> text;
+  const int fd = ::open("/proc/thread-self/children", O_RDONLY | O_CLOEXEC);
+  const ssize_t n = fd < 0 ? -1 : ::read(fd, text.data(), text.size());
+  if (fd >= 0) ::close(fd);
+  if (n < 0) {
+    ::kill(known, SIGKILL);
+    return;
+  }
+  pid_t pid = 0;
+  for (ssize_t i = 0; i < n; ++i) {
+    const char c = text[static_cast<std::size_t>(i)];
+    if (c >= '0' && c <= '9') {
+      pid = pid * 10 + (c - '0');
+    } else if (pid > 0) {
+      ::kill(pid, SIGKILL);
+      pid = 0;
+    }
+  }
+}
+
+void end_all(pid_t known) {
+  do kill_children(known);
+  while (::waitpid(-1, nullptr, 0) > 0 || errno == EINTR);
+}
+
+[[noreturn]] void end_as(int status) {
+  if (WIFSIGNALED(status)) {
+    // The program has left the core, if any.
+    ::prctl(PR_SET_DUMPABLE, 0);
+    ::signal(WTERMSIG(status), SIG_DFL);
+    sigset_t none;
+    sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::raise(WTERMSIG(status));
+  }
+  ::_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 127);
+}
+
+// Between us and a contained program. SIGTERM, which also the parent's death sends, ends all.
+[[noreturn]] void guard_main(ChildPlan& plan) {
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  for (const int s : {SIGTERM, SIGCHLD, SIGINT, SIGHUP, SIGQUIT}) sigaddset(&awaited, s);
+  ::sigprocmask(SIG_SETMASK, &awaited, nullptr);
+  ::signal(SIGCHLD, SIG_DFL);
+  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0 || ::prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
+    child_fail(plan.error_pipe);
+  if (::getppid() != plan.parent) ::_exit(127);
+  plan.parent = ::getpid();
+  const pid_t program = ::fork();
+  if (program < 0) child_fail(plan.error_pipe);
+  if (program == 0) child_main(plan);
+  ::close_range(0, ~0U, 0);
+  for (;;) {
+    siginfo_t info;
+    const int got = ::sigwaitinfo(&awaited, &info);
+    if (got == SIGTERM) {
+      end_all(program);
+      ::_exit(128 + SIGTERM);
+    }
+    if (got != SIGCHLD) continue;  // the terminal's signals are the program's
+    int status = 0;
+    pid_t ended = 0;
+    while ((ended = ::waitpid(-1, &status, WNOHANG)) > 0) {
+      if (ended != program) continue;
+      end_all(program);
+      end_as(status);
+    }
+  }
 }
 
 Result<> await_exec(int pipe_fd, const std::string& name) {
@@ -150,6 +224,7 @@ Result<Child> spawn(const Command& command) {
   }
   const pid_t pid = ::fork();
   if (pid < 0) return Error::from_errno("fork");
+  if (pid == 0 && command.contain) guard_main(plan);
   if (pid == 0) child_main(plan);
   pipe.write_end.reset();
   // Not yet reaped, so the pid cannot have been reused.
@@ -160,7 +235,7 @@ Result<Child> spawn(const Command& command) {
     ::waitpid(pid, nullptr, 0);
     return error;
   }
-  Child child(pid, std::move(pidfd));
+  Child child(pid, std::move(pidfd), command.contain ? SIGTERM : SIGKILL);
   MVM_TRY(await_exec(pipe.read_end.get(), name));
   return child;
 }
@@ -170,6 +245,7 @@ Child& Child::operator=(Child&& other) noexcept {
   kill_and_reap();
   pid_ = std::exchange(other.pid_, -1);
   pidfd_ = std::move(other.pidfd_);
+  kill_signal_ = other.kill_signal_;
   return *this;
 }
 
@@ -199,7 +275,7 @@ Result<ExitStatus> Child::wait(const Deadline& deadline) {
 
 void Child::kill_and_reap() {
   if (pid_ <= 0) return;
-  ::kill(pid_, SIGKILL);
+  ::kill(pid_, kill_signal_);
   while (::waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }
   detach();

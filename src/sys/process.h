@@ -34,16 +34,22 @@ struct Command {
   std::vector<std::pair<int, int>> fds;
   bool new_session = false;      // setsid(): away from the terminal and its signals
   bool die_with_parent = false;  // SIGKILL when the spawning thread ends (PR_SET_PDEATHSIG)
-  bool default_signals = true;   // unblock and reset every signal
+  // For tools that start others: whatever of them still runs is killed when the program ends, or
+  // when we do. The pid is then that of a guard between us and the program, which ends as it did.
+  bool contain = false;
+  bool default_signals = true;  // unblock and reset every signal
 };
 
 // An owned child process. Destroying a Child that still runs kills and reaps it.
 class Child {
  public:
   Child() = default;
-  Child(pid_t pid, UniqueFd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  Child(pid_t pid, UniqueFd pidfd, int kill_signal = 9)
+      : pid_(pid), pidfd_(std::move(pidfd)), kill_signal_(kill_signal) {}
   Child(Child&& other) noexcept
-      : pid_(std::exchange(other.pid_, -1)), pidfd_(std::move(other.pidfd_)) {}
+      : pid_(std::exchange(other.pid_, -1)),
+        pidfd_(std::move(other.pidfd_)),
+        kill_signal_(other.kill_signal_) {}
   Child& operator=(Child&& other) noexcept;
   ~Child() { kill_and_reap(); }
 
@@ -55,7 +61,7 @@ class Child {
   Result<> signal(int signum) const;
   // Waits for the end and reaps. Errors: the deadline's.
   Result<ExitStatus> wait(const Deadline& deadline = Deadline::none());
-  // SIGKILL, then reap; does nothing when already reaped.
+  // SIGKILL (to a contained program by its guard), then reap; does nothing when already reaped.
   void kill_and_reap();
   // Gives up ownership: the process goes on without us.
   void detach();
@@ -63,6 +69,7 @@ class Child {
  private:
   pid_t pid_ = -1;
   UniqueFd pidfd_;
+  int kill_signal_ = 9;
 };
 
 // Starts a process. Errors: kNotFound "QEMU is not installed" style is the caller's; here "exec

@@ -191,6 +191,65 @@ TEST_F(Spawn, EndsAChildThatDiesWithItsParent) {
   EXPECT_EQ(pid_text.rest(), "");
 }
 
+// Prints a line when program, child and a child that has left the session all run.
+constexpr const char* kFamily = "sleep 1000 & setsid sh -c 'sleep 1000 & echo up; wait' & wait";
+
+[[noreturn]] void parent_of_a_contained_family(int out) {
+  Command command = shell(kFamily);
+  command.contain = true;
+  command.fds = {{out, 1}};
+  const Child child = spawn(command).value();
+  ::close(out);
+  for (;;) ::pause();
+}
+
+TEST_F(Spawn, EndsAContainedProgramWithAllItHasStartedWhenTheParentDies) {
+  Listener family;
+  const pid_t parent = ::fork();
+  if (parent == 0) parent_of_a_contained_family(family.pipe.write_end.get());
+  std::array<char, 32> line{};
+  ASSERT_EQ(::read(family.pipe.read_end.get(), line.data(), line.size()), 3);
+  ASSERT_EQ(::kill(parent, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(parent, nullptr, 0), parent);
+  // Every one of them holds the pipe's other end.
+  EXPECT_EQ(family.rest(), "");
+}
+
+TEST_F(Spawn, EndsAContainedProgramWithAllItHasStartedWhenItsOwnerGoes) {
+  Listener family;
+  Command command = shell(kFamily);
+  command.contain = true;
+  command.fds = {{family.pipe.write_end.get(), 1}};
+  {
+    const Child child = spawn(command).value();
+    std::array<char, 32> line{};
+    ASSERT_EQ(::read(family.pipe.read_end.get(), line.data(), line.size()), 3);
+  }
+  EXPECT_EQ(family.rest(), "");
+}
+
+TEST_F(Spawn, EndsWhatAContainedProgramLeavesBehind) {
+  Listener family;
+  Command command = shell("setsid sleep 1000 & exit 5");
+  command.contain = true;
+  command.fds = {{family.pipe.write_end.get(), 1}};
+  Child child = spawn(command).value();
+  EXPECT_EQ(child.wait(soon()).value().code, 5);
+  EXPECT_EQ(family.rest(), "");
+}
+
+TEST_F(Spawn, TellsTheEndOfAContainedProgramAsItsOwn) {
+  Command command = shell("kill -TERM $$");
+  command.contain = true;
+  EXPECT_EQ(spawn(command).value().wait(soon()).value().signal, SIGTERM);
+  command = Command{};
+  command.argv = {"/no/such/program"};
+  command.contain = true;
+  EXPECT_EQ(spawn(command).error().code(), Errc::kNotFound);
+  command.argv = {"/etc/passwd"};
+  EXPECT_FALSE(spawn(command).has_value());
+}
+
 TEST_F(Spawn, TellsExitCodeAndSignalApart) {
   Child exits = spawn(shell("exit 42")).value();
   const ExitStatus code = exits.wait(soon()).value();

@@ -34,6 +34,7 @@ Result<> make_template(const ScratchRequest& request, const std::string& path) {
   if (::ftruncate(fd.get(), static_cast<off_t>(request.size.count)) != 0)
     return Error::from_errno("ftruncate " + image);
   sys::Command command;
+  command.die_with_parent = true;
   // 4096-byte blocks also below 512 MiB; lazy tables: the zeros are there already, the file is
   // sparse.
   command.argv = {"mke2fs",

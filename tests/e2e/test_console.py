@@ -4,6 +4,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -193,3 +194,12 @@ def test_progress_is_shown_on_a_terminal_only(shared, terminal):
     assert session.wait(60) == 0
     piped = shared.ok("cp", shared.work / "payload", "box:/tmp/payload")
     assert (piped.out, piped.err) == (b"", b"")
+
+
+def test_a_step_of_more_than_a_second_shows_its_time_on_a_terminal(home, terminal):
+    session = terminal(home, "image", "pull", "debian:bookworm")
+    session.expect("fetching debian:bookworm")
+    assert re.search(r"  [1-9]\.\ds$", session.expect("\x1b[K", 10).rstrip("\r")), session.seen
+    session.process.send_signal(signal.SIGINT)
+    session.wait(30)
+    home.ok("image", "pull", "--force", "busybox")

@@ -157,3 +157,18 @@ def test_killed_pull_leaves_nothing_that_the_next_pull_does_not_remove(home):
         subprocess.run(["ls", home.path / "data/images/tmp"], capture_output=True, text=True).stdout
         == ""
     )
+
+
+@pytest.mark.patience(300)
+def test_killed_pull_of_a_distribution_leaves_no_process(home):
+    process = home.popen("image", "pull", "debian:bookworm")
+
+    def tools():
+        return [line for line in processes_of(home.path).values() if "apt" in line or "dpkg" in line]
+
+    wait_until(tools, 120, "the tools of a distribution's pull")
+    process.kill()
+    process.communicate()
+    wait_until(lambda: not processes_of(home.path), 10, "the end of what a killed pull had started")
+    home.ok("image", "pull", "--force", "busybox")
+    assert os.listdir(home.path / "data/images/tmp") == []

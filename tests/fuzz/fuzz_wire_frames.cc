@@ -25,6 +25,7 @@ void decode(std::span<const std::byte> payload) {
   (void)wire::decode_stop(payload).has_value();
   (void)wire::decode_u32(payload).has_value();
   (void)wire::decode_resize(payload).has_value();
+  (void)wire::decode_data_at(payload).has_value();
   std::string records(reinterpret_cast<const char*>(payload.data()), payload.size());
   for (auto info = wire::take_file_info(records); info.has_value() && info->has_value();)
     info = wire::take_file_info(records);
