@@ -19,8 +19,6 @@ using nlohmann::json;
 
 constexpr int kPlanSchema = 1;
 
-std::string result_path(const std::string& plan_file) { return plan_file + ".result"; }
-
 std::string error_to_json(const Error& error) {
   const json object = {{"schema", kPlanSchema},
                        {"code", static_cast<int>(error.code())},
@@ -61,11 +59,15 @@ Result<> assemble_through_fakeroot(const AssemblePlan& plan) {
   MVM_TRY(sys::write_file(plan_file, plan_to_json(plan)));
   sys::Command command;
   command.contain = true;
+  // It would try each owner for real first, and takes every error but "not permitted" for one: in a
+  // user namespace that lacks the owner there is another.
+  std::vector<std::string> environment = {"FAKEROOTDONTTRYCHOWN=1"};
+  for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
+  command.environment = std::move(environment);
   command.argv = {*fakeroot, "--", MVM_TRY(own_program()), kAssembleVerb, plan_file};
   const sys::Output output = MVM_TRY_CTX(sys::run(std::move(command)), "running fakeroot");
   if (output.status.ok()) return {};
-  auto text = sys::read_file(result_path(plan_file));
-  if (text.has_value()) return error_from_json(*text);
+  if (!output.out.empty()) return error_from_json(output.out);
   return Error(Errc::kIo,
                "assembling under fakeroot ended with " + output.status.text() + ": " + output.err);
 }
@@ -143,7 +145,8 @@ int assemble_main(const std::string& plan_file) {
   };
   const Result<> done = run();
   if (done.has_value()) return 0;
-  (void)sys::write_file(result_path(plan_file), error_to_json(done.error()));
+  // On stdout: the disk may be what is full.
+  (void)sys::write_full(STDOUT_FILENO, error_to_json(done.error()));
   return 1;
 }
 

@@ -19,7 +19,7 @@ def pytest_configure(config):
     )
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(hookwrapper=True)  # Debian 12 has pytest 7
 def pytest_runtest_call(item):
     """A hang becomes a failure with a stack, and the homes of the test are still cleaned up."""
     marker = item.get_closest_marker("patience")
@@ -30,13 +30,10 @@ def pytest_runtest_call(item):
 
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(seconds)
-    try:
-        return (yield)
-    except BaseException:
+    outcome = yield
+    signal.alarm(0)
+    if outcome.excinfo is not None:
         item.failed = True
-        raise
-    finally:
-        signal.alarm(0)
 
 
 @pytest.fixture(scope="session")
