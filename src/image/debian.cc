@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <vector>
@@ -98,6 +100,14 @@ Result<> write_debian_tar(const Source& source, const std::string& work_dir,
   sys::Command command;
   command.contain = true;  // it starts apt and dpkg, which would go on without it
   command.argv = {*program, "--variant=minbase", "--quiet", "--format=tar"};
+  // Its user namespaces would want subordinate ids and directories that everybody may enter.
+  if (::geteuid() != 0) {
+    if (!sys::find_program("fakechroot"))
+      return Error(Errc::kUnavailable, "making " + source.ref() +
+                                           " without root needs fakechroot, which is not installed")
+          .with_hint("install it with: apt-get install fakechroot");
+    command.argv.push_back("--mode=fakechroot");
+  }
   if (!source.packages.empty()) {
     std::string include = "--include=";
     for (const std::string& package : source.packages)

@@ -39,7 +39,8 @@ constexpr std::array kTools = {
     Known{"skopeo", "--version", "pulling images from registries", "skopeo"},
     Known{"mmdebstrap", "--version", "images of kind debian:SUITE", "mmdebstrap"},
     Known{"busybox", "--help", "the default image", "busybox-static"},
-    Known{"fakeroot", "--version", "images made without root", "fakeroot"}};
+    Known{"fakeroot", "--version", "images made without root", "fakeroot"},
+    Known{"fakechroot", "--version", "debian:SUITE images made without root", "fakechroot"}};
 
 std::string ask_version(const std::string& path, const char* flag) {
   sys::Command command;
