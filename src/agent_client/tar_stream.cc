@@ -92,14 +92,13 @@ bool pack_large(archive* tar, tar::TarPipeWriter& pipe, archive_entry* entry,
   return true;
 }
 
-bool unpack_large(archive* tar, tar::TarPipeReader& pipe, archive_entry* entry) {
-  if (!is_large(entry)) return false;
+bool unpack_large(tar::TarPipeReader& pipe, archive_entry* entry) {
+  if (!is_large(entry) || !pipe.can_move()) return false;
   const char* path = archive_entry_pathname(entry);
   const sys::UniqueFd file(::open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file) return false;
   if (auto done = pipe.move_to(file.get(), archive_entry_size(entry)); !done)
     fail(std::string(path) + ": " + done.error().text());
-  check(tar, archive_read_data_skip(tar), path);
   return true;
 }
 
@@ -191,8 +190,8 @@ void rebase(archive_entry* entry, const UnpackRequest& request) {
     }
     rebase(entry, request);
     check(disk.get(), archive_write_header(disk.get(), entry), archive_entry_pathname(entry));
-    if (archive_entry_size(entry) > 0 && !unpack_large(tar.get(), pipe, entry)) {
-      pipe.expect(archive_entry_size(entry));
+    if (archive_entry_size(entry) > 0 && !unpack_large(pipe, entry)) {
+      pipe.expect(tar::stored_size(entry));
       copy_data(tar.get(), disk.get());
     }
     check(disk.get(), archive_write_finish_entry(disk.get()), archive_entry_pathname(entry));

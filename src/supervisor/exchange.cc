@@ -77,7 +77,11 @@ Result<> Exchange::receive(const wire::Frame& frame,
 
 void Exchange::send_inline(std::uint32_t stream, Input& input, std::span<const std::byte> bytes) {
   if (bytes.empty()) return;
-  input.sent.push_back({static_cast<std::uint32_t>(bytes.size()), std::nullopt});
+  const auto size = static_cast<std::uint32_t>(bytes.size());
+  if (!input.sent.empty() && !input.sent.back().slot)
+    input.sent.back().bytes += size;
+  else
+    input.sent.push_back({size, std::nullopt});
   to_guest_({stream, wire::FrameType::kData, wire::kStdin, bytes, 0});
 }
 

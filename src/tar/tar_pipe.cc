@@ -2,6 +2,7 @@
 #include "tar/tar_pipe.h"
 
 #include <archive.h>
+#include <archive_entry.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -39,7 +40,32 @@ Result<std::size_t> move_some(int from, int to, std::size_t size, std::vector<st
 
 }  // namespace
 
+std::int64_t stored_size(void* entry) {
+  auto* of = static_cast<archive_entry*>(entry);
+  if (::archive_entry_sparse_reset(of) == 0) return ::archive_entry_size(of);
+  std::int64_t sum = 0;
+  la_int64_t offset = 0;
+  la_int64_t length = 0;
+  while (::archive_entry_sparse_next(of, &offset, &length) == ARCHIVE_OK) {
+    if (length < 0 || __builtin_add_overflow(sum, length, &sum)) return 0;
+  }
+  return sum;
+}
+
+// More than any stream has; the sizes are the sender's word.
+void TarPipeReader::expect(std::int64_t stored) {
+  constexpr std::int64_t kMostStored = std::int64_t{1} << 60;
+  constexpr std::int64_t kBlock = kTarBlock;
+  expected_ = (std::clamp(stored, std::int64_t{0}, kMostStored) + kBlock - 1) / kBlock * kBlock;
+}
+
+bool TarPipeReader::can_move() const {
+  const la_int64_t consumed = ::archive_filter_bytes(static_cast<struct archive*>(archive_), 0);
+  return consumed >= 0 && static_cast<std::uint64_t>(consumed) == position_;
+}
+
 Result<> TarPipeReader::open(void* archive) {
+  archive_ = archive;
   auto* in = static_cast<struct archive*>(archive);
   ::archive_read_set_callback_data(in, this);
   ::archive_read_set_read_callback(in, [](struct archive* a, void* self, const void** block) {
@@ -93,6 +119,9 @@ Result<> TarPipeReader::move_to(int file, std::int64_t size) {
   }
   moved_ = size;
   position_ += static_cast<std::uint64_t>(size);
+  auto* in = static_cast<struct archive*>(archive_);
+  if (::archive_read_data_skip(in) < ARCHIVE_WARN) return failure(in, "reading the tar stream");
+  if (moved_ != 0) return Error(Errc::kCorrupt, "the tar stream is not what its header says");
   return {};
 }
 

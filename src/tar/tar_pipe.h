@@ -21,15 +21,22 @@ namespace mvm::tar {
 // Content of less than this goes through libarchive.
 constexpr std::int64_t kLargeFile = 1024 * 1024;
 
+// What the stream has of an entry's content: of a sparse file, less than its size. `entry` is
+// libarchive's `struct archive_entry*`.
+std::int64_t stored_size(void* entry);
+
 class TarPipeReader {
  public:
   explicit TarPipeReader(int pipe) : pipe_(pipe) {}
   // The archive reads from here and must go first. Errors: libarchive's.
   Result<> open(void* archive);
-  // Before content is read through libarchive: so much comes, with its padding.
-  void expect(std::int64_t size) { expected_ = (size + 511) / 512 * 512; }
-  // Moves the content of the present entry, which must be the next in the pipe, into a file.
-  // Errors: kCorrupt when the stream ends first; those of writing.
+  // Before content is read through libarchive: so much is stored, see stored_size(), and its
+  // padding.
+  void expect(std::int64_t stored);
+  // Whether the content of the present entry is the next in the pipe, none of it with libarchive.
+  bool can_move() const;
+  // Moves it into a file and has libarchive go on behind it; only when can_move(). Errors: kCorrupt
+  // when the stream ends first or is not what its header says; those of writing.
   Result<> move_to(int file, std::int64_t size);
 
   // For libarchive.
@@ -38,6 +45,7 @@ class TarPipeReader {
 
  private:
   int pipe_;
+  void* archive_ = nullptr;
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;
   std::size_t end_ = 0;

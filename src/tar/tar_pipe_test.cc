@@ -80,9 +80,9 @@ class TarPipe : public testing::Test {
       const la_int64_t size = ::archive_entry_size(entry);
       if (moved(size)) {
         const sys::UniqueFd file = sys::memory_file("content", "").value();
+        EXPECT_TRUE(reader.can_move());
         const auto done = reader.move_to(file.get(), size);
         EXPECT_TRUE(done) << done.error().text();
-        EXPECT_EQ(::archive_read_data_skip(in.get()), ARCHIVE_OK);
         member.content.resize(static_cast<std::size_t>(size));
         EXPECT_EQ(::pread(file.get(), member.content.data(), member.content.size(), 0),
                   static_cast<ssize_t>(size));

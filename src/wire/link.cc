@@ -247,12 +247,16 @@ void Link::close(std::optional<Error> error) {
 
 // A virtio port gives a page at a time: they are gathered, so that what they carry moves on in one
 // piece. A short read is the last: should there be more, the loop tells again.
-Result<Link::Gathered> Link::gather() {
+Link::Gathered Link::gather() {
   std::span<std::byte> space = parser_.prepare(kReadChunk);
   while (!space.empty()) {
     const auto got = sys::read_some(fd_.get(), space);
     if (!got && got.error().errnum() == EAGAIN) return Gathered::kAll;
-    if (!got) return got.error();
+    if (!got) {
+      // What came before it is handed on first: a peer's last words.
+      failure_ = got.error();
+      return Gathered::kEnd;
+    }
     if (*got == 0) return Gathered::kEnd;
     parser_.commit(*got);
     space = space.subspan(*got);
@@ -264,9 +268,10 @@ Result<Link::Gathered> Link::gather() {
 // False at the end of the stream.
 Result<bool> Link::read_ready() {
   for (std::size_t taken = 0; taken < kReadPerEvent && open_; taken += kReadChunk) {
-    const Gathered gathered = MVM_TRY(gather());
+    const Gathered gathered = gather();
     Frame frame;
     while (open_ && MVM_TRY(parser_.next(frame))) MVM_TRY(handlers_.on_frame(frame));
+    if (failure_) return *std::exchange(failure_, std::nullopt);
     if (gathered != Gathered::kMore) return gathered != Gathered::kEnd;
   }
   return true;

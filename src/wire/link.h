@@ -70,7 +70,7 @@ class Link {
   bool send_at_once(std::uint32_t stream, FrameType type, std::uint8_t channel,
                     std::span<const std::byte> payload);
   void queue_rest(std::initializer_list<std::span<const std::byte>> parts, std::size_t sent);
-  Result<Gathered> gather();
+  Gathered gather();
   Result<bool> read_ready();
   void flush();
   void update_interest();
@@ -88,6 +88,7 @@ class Link {
   std::deque<Block>
       spare_;  // emptied blocks: new ones are pages that the kernel has to clear first
   std::optional<Stage> stage_;  // goes before the queue; made when it is first needed
+  std::optional<Error> failure_;  // of reading, to be told behind what has been read
   std::size_t head_sent_ = 0;
   std::size_t queued_ = 0;
   std::uint32_t interest_ = 0;

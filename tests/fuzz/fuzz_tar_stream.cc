@@ -27,12 +27,11 @@ void read_all(archive* in, mvm::tar::TarPipeReader& pipe, int sink) {
     const char* name = archive_entry_pathname(entry);
     if (name != nullptr) (void)mvm::agent_client::rebase_member(name, "renamed");
     const la_int64_t size = archive_entry_size(entry);
-    if (size >= kLarge && archive_entry_sparse_count(entry) == 0) {
+    if (size >= kLarge && archive_entry_sparse_count(entry) == 0 && pipe.can_move()) {
       if (!pipe.move_to(sink, size)) return;
-      if (archive_read_data_skip(in) < ARCHIVE_WARN) return;
       continue;
     }
-    pipe.expect(size);
+    pipe.expect(mvm::tar::stored_size(entry));
     const void* block = nullptr;
     std::size_t length = 0;
     la_int64_t offset = 0;

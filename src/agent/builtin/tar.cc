@@ -77,14 +77,13 @@ Result<> unpack_content(archive* in, TarPipeReader& pipe, archive* out, archive_
                         const std::string& name) {
   const la_int64_t size = ::archive_entry_size(entry);
   if (size <= 0) return {};
-  if (const sys::UniqueFd file = open_large(entry, name)) {
+  if (const sys::UniqueFd file = pipe.can_move() ? open_large(entry, name) : sys::UniqueFd()) {
     // Known from the start, the size lets a file system in memory take large pages.
     if (::ftruncate(file.get(), size) != 0) return Error::from_errno("writing " + name);
     MVM_TRY_CTX(pipe.move_to(file.get(), size), "writing " + name);
-    if (::archive_read_data_skip(in) < ARCHIVE_WARN) return archive_failure(in, "reading " + name);
     return {};
   }
-  pipe.expect(size);
+  pipe.expect(tar::stored_size(entry));
   return copy_data(in, out, name);
 }
 
