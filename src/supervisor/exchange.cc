@@ -25,8 +25,12 @@ bool write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) {
 
 }  // namespace
 
-Exchange::Exchange(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest)
-    : loop_(loop), memory_(std::move(memory)), to_guest_(std::move(to_guest)) {}
+Exchange::Exchange(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest,
+                   std::function<bool()> congested)
+    : loop_(loop),
+      memory_(std::move(memory)),
+      to_guest_(std::move(to_guest)),
+      congested_(std::move(congested)) {}
 
 std::size_t Exchange::free_slots() const {
   return static_cast<std::size_t>(std::count(used_.begin(), used_.end(), false));
@@ -58,8 +62,11 @@ Result<> Exchange::receive(const wire::Frame& frame,
                            const std::function<Result<>(const wire::Frame&)>& deliver) {
   touched_ = true;
   const wire::DataAt where = MVM_TRY(wire::decode_data_at(frame.payload));
-  if (where.offset < wire::kExchangeInput)
-    return Error(Errc::kGuestFault, "guest agent sent data that is not in its half of the disk");
+  if (where.offset < wire::kExchangeInput || where.offset % kSlotSize != 0)
+    return Error(Errc::kGuestFault, "guest agent sent data that is in no slot of its own");
+  const std::size_t slot = (where.offset - wire::kExchangeInput) / kSlotSize;
+  if (untold_[slot])
+    return Error(Errc::kGuestFault, "guest agent did not wait for its data to be read");
   std::vector<std::byte> piece(std::min(where.length, wire::kMaxDataChunk));
   for (std::uint32_t done = 0; done < where.length;) {
     const std::size_t want = std::min<std::size_t>(piece.size(), where.length - done);
@@ -71,8 +78,19 @@ Result<> Exchange::receive(const wire::Frame& frame,
     MVM_TRY(deliver({frame.stream, wire::FrameType::kData, frame.channel,
                      std::span(piece).first(static_cast<std::size_t>(n)), where.length - done}));
   }
-  to_guest_({0, wire::FrameType::kTaken, 0, wire::encode_u32(where.offset), 0});
+  untold_[slot] = true;
+  tell_taken();
   return {};
+}
+
+// At most a bit is kept per slot, however little the guest reads and much it sends.
+void Exchange::tell_taken() {
+  for (std::size_t slot = 0; slot < kGuestSlots && untold_.any() && !congested_(); ++slot) {
+    if (!untold_[slot]) continue;
+    untold_[slot] = false;
+    const auto offset = static_cast<std::uint32_t>(wire::kExchangeInput + slot * kSlotSize);
+    to_guest_({0, wire::FrameType::kTaken, 0, wire::encode_u32(offset), 0});
+  }
 }
 
 void Exchange::send_inline(std::uint32_t stream, Input& input, std::span<const std::byte> bytes) {

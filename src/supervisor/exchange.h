@@ -10,6 +10,7 @@
 // Threads: none.
 #pragma once
 
+#include <bitset>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -27,8 +28,10 @@ namespace mvm::supervisor {
 class Exchange {
  public:
   using Send = std::function<void(const wire::Frame&)>;
-  // `memory` backs the guest's disk.
-  Exchange(sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest);
+  // `memory` backs the guest's disk. While `congested`, the guest is not told what has been read.
+  Exchange(
+      sys::EventLoop& loop, sys::UniqueFd memory, Send to_guest,
+      std::function<bool()> congested = [] { return false; });
   ~Exchange() { loop_.cancel_deferred(this); }
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
@@ -41,9 +44,12 @@ class Exchange {
   // The guest has closed the stream and reads none of its input any more.
   void on_closed(std::uint32_t stream);
   // Delivers a data-at frame of the guest as data frames and tells the guest that it has been read.
-  // Errors: kGuestFault when it points outside the guest's half; those of `deliver`.
+  // Errors: kGuestFault when it points to no slot of the guest, or to one that the guest has not
+  // been told to be free again; those of `deliver`.
   Result<> receive(const wire::Frame& frame,
                    const std::function<Result<>(const wire::Frame&)>& deliver);
+  // Tells the guest what has been read, if it takes more; call it for every frame of the guest.
+  void tell_taken();
   // No stream is open, so nothing lies there: the memory goes back to the system.
   void give_back();
 
@@ -52,6 +58,7 @@ class Exchange {
  private:
   static constexpr std::uint32_t kSlotSize = wire::kMaxInputChunk;
   static constexpr std::size_t kSlots = wire::kExchangeInput / kSlotSize;
+  static constexpr std::size_t kGuestSlots = wire::kExchangeOutput / kSlotSize;
   struct Piece {  // sent, not credited yet
     std::uint32_t bytes = 0;
     std::optional<std::size_t> slot;
@@ -76,6 +83,8 @@ class Exchange {
   sys::EventLoop& loop_;
   sys::UniqueFd memory_;
   Send to_guest_;
+  std::function<bool()> congested_;
+  std::bitset<kGuestSlots> untold_;
   std::map<std::uint32_t, Input> inputs_;
   std::vector<bool> used_ = std::vector<bool>(kSlots);
   std::size_t next_slot_ = 0;

@@ -212,6 +212,27 @@ TEST_F(ExchangeTest, RefusesAGuestThatPointsIntoTheHostsHalf) {
   EXPECT_TRUE(types_.empty());
 }
 
+TEST(Exchange, KeepsBackWhatItHasReadFromAGuestThatReadsNothing) {
+  sys::EventLoop loop = sys::EventLoop::create().value();
+  sys::UniqueFd memory = sys::memory_file("exchange", "").value();
+  ASSERT_EQ(::ftruncate(memory.get(), wire::kExchangeSize), 0);
+  bool congested = true;
+  int told = 0;
+  Exchange disk(
+      loop, std::move(memory), [&](const Frame& f) { told += f.type == FrameType::kTaken; },
+      [&] { return congested; });
+  const auto deliver = [](const Frame&) { return Result<>(); };
+  const auto payload = wire::encode(wire::DataAt{wire::kExchangeInput, 4096});
+  const Frame frame{5, FrameType::kDataAt, wire::kStdout, payload, 0};
+  ASSERT_TRUE(disk.receive(frame, deliver));
+  EXPECT_EQ(told, 0);
+  EXPECT_EQ(disk.receive(frame, deliver).error().code(), Errc::kGuestFault);
+  congested = false;
+  disk.tell_taken();
+  EXPECT_EQ(told, 1);
+  EXPECT_TRUE(disk.receive(frame, deliver));
+}
+
 TEST_F(ExchangeTest, PassesOnThatAStreamTookNothing) {
   const auto payload = wire::encode(wire::DataAt{wire::kExchangeInput, 4096});
   const auto done =

@@ -32,6 +32,8 @@ class GuestLink {
   void send(const wire::Frame& frame) {
     link_.send(frame.stream, frame.type, frame.channel, frame.payload);
   }
+  // True while the guest has not read much of what was sent.
+  bool congested() const { return link_.congested(); }
   void request_shutdown(const wire::Shutdown& shutdown);
 
  private:

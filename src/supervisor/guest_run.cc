@@ -71,7 +71,8 @@ Result<> GuestRun::launch() {
           [this](const wire::Frame& frame) { return from_guest(frame); }});
   if (sys::UniqueFd memory = machine_->take_exchange())
     exchange_ = std::make_unique<Exchange>(
-        loop_, std::move(memory), [this](const wire::Frame& frame) { link_->send(frame); });
+        loop_, std::move(memory), [this](const wire::Frame& frame) { link_->send(frame); },
+        [this] { return link_->congested(); });
   MVM_TRY(link_->start(configure_for(vm_, plan)));
   MVM_TRY(machine_->watch(loop_, [this](const backend::MachineEnd& end) { on_engine_end(end); }));
   boot_timer_ = loop_.after(vm_.limits.boot_deadline, [this] {
@@ -88,6 +89,7 @@ void GuestRun::to_guest(const wire::Frame& frame) {
 }
 
 Result<> GuestRun::from_guest(const wire::Frame& frame) {
+  if (exchange_) exchange_->tell_taken();
   if (frame.type == wire::FrameType::kDataAt && exchange_)
     return exchange_->receive(frame,
                               [this](const wire::Frame& f) { return router_.from_guest(f); });

@@ -77,9 +77,12 @@ def test_large_and_small_files_of_odd_sizes_are_unchanged_both_ways(shared):
         (source / f"{number}-{size}").write_bytes(os.urandom(size))
     os.link(source / f"2-{3 * MIB + 1}", source / "linked")
     (source / f"4-{2 * MIB}").chmod(0o444)
-    with open(source / "holes", "wb") as file:
-        file.seek(5 * MIB)
-        file.write(b"end")
+    for name in ("00-holes", "3-holes"):
+        with open(source / name, "wb") as file:
+            file.write(os.urandom(MIB))
+            file.seek(50 * MIB)
+            file.write(b"end")
+    (source / "5-zeros").write_bytes(bytes(200_000))
     shared.ok("cp", source, "box:/srv/sizes")
     shared.ok("cp", "box:/srv/sizes", shared.work / "sizes.back")
     assert listing(shared.work / "sizes.back") == listing(source)

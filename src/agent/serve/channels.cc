@@ -70,6 +70,7 @@ void OutputPump::pump() {
       count(sent);
       continue;
     }
+    if (!fd_) return;
     std::size_t limit =
         std::min<std::size_t>({credit_, wire::kMaxDataChunk, left_.value_or(wire::kMaxDataChunk)});
     if (to_page_ > 0) limit = std::min(limit, to_page_);
@@ -94,9 +95,10 @@ std::size_t OutputPump::send_by_disk() {
   const std::size_t held = unread(fd_.get());
   const std::size_t most = std::min<std::size_t>({held, credit_, left_.value_or(held)});
   if (most < kLeastByDisk) return 0;
-  const auto where = exchange_.put(fd_.get(), most - most % wire::kExchangeBlock);
+  const auto put = exchange_.put(fd_.get(), most - most % wire::kExchangeBlock);
+  if (!put) return lose(put.error().text());
   std::size_t sent = 0;
-  if (where) {
+  if (const auto& where = *put) {
     link_.send(id_.stream, wire::FrameType::kDataAt, id_.channel, wire::encode(*where));
     sent = where->length;
     unpaged_ = 0;
@@ -105,7 +107,7 @@ std::size_t OutputPump::send_by_disk() {
   for (std::size_t left = rest; left > 0;) {
     const auto copied = link_.send_from(exchange_.rest(), id_.stream, id_.channel,
                                         std::min<std::size_t>(left, wire::kMaxDataChunk));
-    if (!copied || *copied == 0) break;
+    if (!copied || *copied == 0) return lose("a page of its output cannot be read");
     left -= *copied;
   }
   if (rest > 0) {
@@ -115,6 +117,15 @@ std::size_t OutputPump::send_by_disk() {
     to_page_ = held - std::min(held, sent + rest);
   }
   return sent + rest;
+}
+
+// Bytes that are lost must not look like an output without them.
+std::size_t OutputPump::lose(const std::string& why) {
+  exchange_.drop_rest();
+  drop();
+  const std::string text = "output is lost: " + why;
+  link_.send(0, wire::FrameType::kFault, 0, std::as_bytes(std::span(text)));
+  return 0;
 }
 
 void OutputPump::grant(std::uint32_t bytes) {
@@ -241,6 +252,7 @@ Result<std::size_t> InputQueue::write_front() {
 
 void InputQueue::advance(std::size_t bytes) {
   head_ += bytes;
+  by_disk_ = by_disk_ || queue_.front().on_disk();
   if (!(tty_ && finished_)) consumed(bytes);
   if (head_ < queue_.front().length) return;
   queue_.pop_front();
@@ -249,8 +261,10 @@ void InputQueue::advance(std::size_t bytes) {
 
 void InputQueue::feed() {
   while (fd_ && !idle()) {
-    if (staged_ == 0 && queue_.front().on_disk() && exchange_.moves() && !tty_) {
-      if (auto done = stage_front(); !done) return give_up(done.error());
+    if (staged_ == 0 && queue_.front().on_disk() && exchange_.moves() && !tty_ && !unstaged_) {
+      auto done = stage_front();
+      if (!done && done.error().errnum() == EIO) return give_up(done.error());
+      unstaged_ = !done;  // for lack of memory or descriptors: copying takes none
     }
     const auto written = write_front();
     if (!written && written.error().errnum() == EAGAIN) return watch(true);
@@ -262,6 +276,7 @@ void InputQueue::feed() {
     }
   }
   watch(false);
+  if (by_disk_) grant();  // the host's slots are few: not only when much has come together
   // A terminal's input stays open: its output comes through the same device.
   if (finished_ && !tty_) fd_.reset();
 }
@@ -277,7 +292,12 @@ void InputQueue::give_up(const Error& error) {
 
 void InputQueue::consumed(std::size_t bytes) {
   ungranted_ += static_cast<std::uint32_t>(bytes);
-  if (ungranted_ < wire::grant_step(id_.channel) || finished_) return;
+  if (ungranted_ >= wire::grant_step(id_.channel) && !finished_) grant();
+}
+
+void InputQueue::grant() {
+  by_disk_ = false;
+  if (ungranted_ == 0) return;
   window_ += ungranted_;
   link_.send(id_.stream, wire::FrameType::kCredit, id_.channel, wire::encode_u32(ungranted_));
   ungranted_ = 0;

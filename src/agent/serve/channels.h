@@ -52,6 +52,7 @@ class OutputPump {
 
  private:
   std::size_t send_by_disk();
+  std::size_t lose(const std::string& why);
   void count(std::size_t sent);
   void finish();
   void watch(bool on);
@@ -107,6 +108,7 @@ class InputQueue {
   void feed();
   void give_up(const Error& error);
   void consumed(std::size_t bytes);
+  void grant();
   void watch(bool on);
 
   sys::EventLoop& loop_;
@@ -124,6 +126,8 @@ class InputQueue {
   std::size_t received_ = 0;
   std::uint32_t window_ = wire::kInputWindow;  // what the host may still send
   std::uint32_t ungranted_ = 0;                // consumed, not told yet
+  bool by_disk_ = false;                       // what is not granted yet came by the disk, in part
+  bool unstaged_ = false;                      // moving has failed
   bool finished_ = false;
   bool watched_ = false;
   bool enlarged_ = false;

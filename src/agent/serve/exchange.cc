@@ -21,13 +21,22 @@ constexpr std::size_t kBuffer = 64 * 1024;
 
 Result<> Exchange::open() {
   if (disk_) return {};
+  if (unopened_) return *unopened_;
+  auto done = try_open();
+  if (done) return {};
+  unopened_ = std::move(done).error().with_context("opening the exchange disk");
+  return *unopened_;
+}
+
+Result<> Exchange::try_open() {
   if (!open_)
     return Error(Errc::kGuestFault,
                  "agent protocol: data on an exchange disk that this guest does not have");
-  disk_ = MVM_TRY_CTX(open_(), "opening the exchange disk");
+  sys::UniqueFd disk = MVM_TRY(open_());
   struct stat st;
-  if (::fstat(disk_.get(), &st) != 0) return Error::from_errno("stat the exchange disk");
-  direct_ = S_ISBLK(st.st_mode) && (::fcntl(disk_.get(), F_GETFL) & O_DIRECT) != 0;
+  if (::fstat(disk.get(), &st) != 0) return Error::from_errno("stat");
+  direct_ = S_ISBLK(st.st_mode) && (::fcntl(disk.get(), F_GETFL) & O_DIRECT) != 0;
+  disk_ = std::move(disk);
   return {};
 }
 
@@ -80,7 +89,7 @@ std::size_t Exchange::rest_size() const {
   return static_cast<std::size_t>(std::max(unread, 0));
 }
 
-std::optional<wire::DataAt> Exchange::put(int pipe, std::size_t length) {
+Result<std::optional<wire::DataAt>> Exchange::put(int pipe, std::size_t length) {
   const auto free = std::find(used_.begin(), used_.end(), false);
   if (free == used_.end() || !open() || !open_stage()) return std::nullopt;
   const ssize_t n =
@@ -92,11 +101,14 @@ std::optional<wire::DataAt> Exchange::put(int pipe, std::size_t length) {
   const std::uint32_t written = write_stage(offset, static_cast<std::uint32_t>(n));
   if (written == 0) return std::nullopt;
   *free = true;
+  // It takes pages whole or not at all; half a block is out of the pipe and nowhere else.
+  if (written % wire::kExchangeBlock != 0)
+    return Error(Errc::kIo, "the exchange disk has taken a part of a block");
   return wire::DataAt{offset, written};
 }
 
-// The whole blocks of it, or what comes before a page that does not begin where a disk's sectors
-// do.
+// How much of its whole blocks: all, or what comes before a page that does not begin where a disk's
+// sectors do.
 std::uint32_t Exchange::write_stage(std::uint64_t offset, std::uint32_t length) {
   auto at = static_cast<loff_t>(offset);
   std::uint32_t written = 0;
@@ -108,7 +120,7 @@ std::uint32_t Exchange::write_stage(std::uint64_t offset, std::uint32_t length) 
     if (n <= 0) break;
     written += static_cast<std::uint32_t>(n);
   }
-  return written - written % wire::kExchangeBlock;
+  return written;
 }
 
 Result<> Exchange::taken(std::uint32_t offset) {

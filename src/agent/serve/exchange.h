@@ -25,10 +25,12 @@ namespace mvm::agent {
 
 class Exchange {
  public:
-  // Finds the disk and opens it; called when it is first needed.
+  // Finds the disk and opens it; called once.
   using Open = std::function<Result<sys::UniqueFd>()>;
   explicit Exchange(Open open) : open_(std::move(open)) {}
 
+  // Opens the disk, while nobody but us runs in the guest. What fails is told by accept().
+  void prepare() { (void)open(); }
   // Errors: kGuestFault when this guest has none; also when `where` is not in the host's half.
   Result<> accept(const wire::DataAt& where);
   // Whether its pages can be moved. Those of a file would change while they wait in a pipe.
@@ -43,10 +45,13 @@ class Exchange {
   // Takes `length` bytes out of a pipe that holds as much and puts them into a slot, in whole
   // blocks. Nothing when none is free, or when the disk takes none of them. What has been taken out
   // of the pipe and not put is in rest().
-  std::optional<wire::DataAt> put(int pipe, std::size_t length);
+  // Errors: kIo when some of them are lost.
+  Result<std::optional<wire::DataAt>> put(int pipe, std::size_t length);
   // The pipe with what put() could not place, and how much that is. To be emptied at once.
   int rest() const { return stage_.read_end.get(); }
   std::size_t rest_size() const;
+  // Throws away what is in there.
+  void drop_rest() { stage_ = {}; }
   // The host has read a slot. Errors: kGuestFault when it is none of ours.
   Result<> taken(std::uint32_t offset);
 
@@ -54,10 +59,12 @@ class Exchange {
   static constexpr std::uint32_t kSlotSize = wire::kMaxInputChunk;
   static constexpr std::size_t kSlots = wire::kExchangeOutput / kSlotSize;
   Result<> open();
+  Result<> try_open();
   bool open_stage();
   std::uint32_t write_stage(std::uint64_t offset, std::uint32_t length);
 
   Open open_;
+  std::optional<Error> unopened_;
   sys::UniqueFd disk_;
   bool direct_ = false;
   std::unique_ptr<std::byte, void (*)(void*)> buffer_{nullptr, nullptr};

@@ -81,6 +81,19 @@ TEST_F(DiskInput, ThatNobodyReadsIsGrantedAgain) {
   EXPECT_EQ(host_->wait(id).result.code, SIGKILL);
 }
 
+TEST_F(DiskInput, IsGrantedAgainAsSoonAsItIsTaken) {
+  const auto id = host_->exec({"sh", "-c", "cat > /dev/null; sleep 100"});
+  host_->spend(id, 4096);
+  point(id, 0, 4096);
+  EXPECT_TRUE(host_->until([&] { return host_->window(id) == wire::kInputWindow; }));
+  host_->spend(id, 4096);
+  point(id, 0, 4096);
+  host_->eof(id);
+  EXPECT_TRUE(host_->until([&] { return host_->window(id) == wire::kInputWindow; }));
+  host_->signal(id, SIGKILL);
+  host_->wait(id);
+}
+
 TEST_F(DiskInput, CountsAgainstTheWindow) {
   const auto id = host_->exec({"sleep", "100"});
   for (std::uint32_t sent = 0; sent <= 2 * wire::kInputWindow; sent += wire::kMaxDataChunk)

@@ -112,6 +112,7 @@ Result<> Server::on_configure(const wire::Frame& frame) {
   if (options_.configure)
     cgroup_fd_ = MVM_TRY_CTX(options_.configure(configure), "configuring the guest");
   state_ = State::kReady;
+  loop_.defer(&exchange_, [this] { exchange_.prepare(); });  // behind what follows: the host waits
   link_.send_control(wire::FrameType::kReady,
                      wire::encode(wire::Ready{options_.init_us, uptime_us()}));
   return {};
