@@ -87,7 +87,7 @@ class Link {
   std::deque<Block> queue_;
   std::deque<Block>
       spare_;  // emptied blocks: new ones are pages that the kernel has to clear first
-  std::optional<Stage> stage_;  // goes before the queue; made when it is first needed
+  std::optional<Stage> stage_;    // goes before the queue; made when it is first needed
   std::optional<Error> failure_;  // of reading, to be told behind what has been read
   std::size_t head_sent_ = 0;
   std::size_t queued_ = 0;
