@@ -110,6 +110,9 @@ Result<int> follow(Context& context, const store::Layout& layout, const workflow
 }
 
 Result<int> logs(Context& context, const Options& o) {
+  if (context.json && o.follow)
+    return Error(Errc::kInvalidArgument, "--json is one document and cannot follow a log")
+        .with_hint("leave out -f or --json");
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const workflow::Machine machine = MVM_TRY(workflow::find_machine(layout, o.vm));
   const std::string path = layout.vm_dir(machine.record.id) + "/" + file_name(o);

@@ -47,7 +47,8 @@ Result<> check_value(const std::string& key, const std::string& value) {
   } else if (key == "cpus") {
     if (value.empty() || value.size() > 4 ||
         value.find_first_not_of("0123456789") != std::string::npos)
-      return Error(Errc::kInvalidArgument, "'" + value + "' is not a number of cpus");
+      return Error(Errc::kInvalidArgument, "'" + value + "' is not a number of cpus")
+          .with_hint("give a number from 1 to 64");
   } else if (key == "network" && value != "user" && value != "none") {
     return Error(Errc::kInvalidArgument, "'" + value + "' is not a network mode")
         .with_hint("choose user or none");

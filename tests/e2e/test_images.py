@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images from every kind of local source, and images that are not what they say they are."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -107,6 +108,39 @@ def test_directory_and_tar_run(home):
         home.ok("run", "-q", "tar:tree.tar.gz", "--", "/bin/echo", "from a tar").text
         == "from a tar\n"
     )
+
+
+def test_tar_keeps_device_nodes_owners_modes_and_hard_links(home):
+    def member(name, kind, **fields):
+        info = tarfile.TarInfo(name)
+        info.type, info.mtime = kind, 1
+        for field, value in fields.items():
+            setattr(info, field, value)
+        return info
+
+    content = open(shutil.which("busybox"), "rb").read()
+    with tarfile.open(home.work / "nodes.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        sh = member("bin/sh", tarfile.REGTYPE, mode=0o755, size=len(content))
+        archive.addfile(sh, io.BytesIO(content))
+        archive.addfile(member("bin/stat", tarfile.LNKTYPE, linkname="bin/sh"))
+        archive.addfile(
+            member("srv/zero", tarfile.CHRTYPE, devmajor=1, devminor=5, mode=0o640, uid=7, gid=8)
+        )
+        archive.addfile(
+            member("srv/block", tarfile.BLKTYPE, devmajor=7, devminor=3, mode=0o600)
+        )
+        archive.addfile(member("srv/pipe", tarfile.FIFOTYPE, mode=0o622))
+        archive.addfile(member("srv/set", tarfile.REGTYPE, mode=0o4751, uid=70000, gid=70001))
+    script = "cd /srv; stat -c '%n %F %t,%T %a %u:%g' *; stat -c %h /bin/sh; read -n 1 x < zero; echo read"
+    done = home.ok("run", "-q", "tar:nodes.tar", "--", "sh", "-c", script)
+    assert done.text.splitlines() == [
+        "block block special file 7,3 600 0:0",
+        "pipe fifo 0,0 622 0:0",
+        "set regular empty file 0,0 4751 70000:70001",
+        "zero character special file 1,5 640 7:8",
+        "2",
+        "read",
+    ]
 
 
 def test_changed_source_is_never_served_from_the_cache(home):

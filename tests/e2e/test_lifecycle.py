@@ -308,3 +308,11 @@ def test_console_log_can_be_followed(home):
     home.ok("rm", "-f", "talk")
     process.communicate(timeout=10)
     assert process.returncode == 0
+
+
+def test_log_in_json_cannot_be_followed(home):
+    home.up("m")
+    done = home.run("logs", "-f", "--json", "m")
+    assert done.code == 64, done
+    assert "cannot follow" in done.text + done.errors
+    home.ok("rm", "-f", "m")
