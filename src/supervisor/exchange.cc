@@ -55,6 +55,7 @@ void Exchange::give_back() {
   if (!std::exchange(touched_, false)) return;
   (void)::fallocate(memory_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
                     wire::kExchangeSize);
+  piece_ = {};
   next_slot_ = 0;
 }
 
@@ -67,16 +68,17 @@ Result<> Exchange::receive(const wire::Frame& frame,
   const std::size_t slot = (where.offset - wire::kExchangeInput) / kSlotSize;
   if (untold_[slot])
     return Error(Errc::kGuestFault, "guest agent did not wait for its data to be read");
-  std::vector<std::byte> piece(std::min(where.length, wire::kMaxDataChunk));
+  // Kept: to get it anew each time is to have its pages cleared each time.
+  piece_.resize(wire::kMaxDataChunk);
   for (std::uint32_t done = 0; done < where.length;) {
-    const std::size_t want = std::min<std::size_t>(piece.size(), where.length - done);
-    const ssize_t n = ::pread(memory_.get(), piece.data(), want, where.offset + done);
+    const std::size_t want = std::min<std::size_t>(piece_.size(), where.length - done);
+    const ssize_t n = ::pread(memory_.get(), piece_.data(), want, where.offset + done);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Error::from_errno("read the exchange disk");
     if (n == 0) return Error(Errc::kGuestFault, "the exchange disk ends too early");
     done += static_cast<std::uint32_t>(n);
     MVM_TRY(deliver({frame.stream, wire::FrameType::kData, frame.channel,
-                     std::span(piece).first(static_cast<std::size_t>(n)), where.length - done}));
+                     std::span(piece_).first(static_cast<std::size_t>(n)), where.length - done}));
   }
   untold_[slot] = true;
   tell_taken();

@@ -85,6 +85,7 @@ class Exchange {
   Send to_guest_;
   std::function<bool()> congested_;
   std::bitset<kGuestSlots> untold_;
+  std::vector<std::byte> piece_;  // of what the guest has put, on its way
   std::map<std::uint32_t, Input> inputs_;
   std::vector<bool> used_ = std::vector<bool>(kSlots);
   std::size_t next_slot_ = 0;
