@@ -75,16 +75,10 @@ void pack_data(archive* disk, archive* tar, const std::string& path) {
   }
 }
 
-// Content that libarchive need not see.
-bool is_large(archive_entry* entry) {
-  return archive_entry_filetype(entry) == AE_IFREG && archive_entry_hardlink(entry) == nullptr &&
-         archive_entry_size(entry) >= tar::kLargeFile && archive_entry_sparse_count(entry) == 0;
-}
-
 // False when the file, which libarchive has open already, cannot be opened a second time.
 bool pack_large(archive* tar, tar::TarPipeWriter& pipe, archive_entry* entry,
                 const std::string& path) {
-  if (!is_large(entry)) return false;
+  if (!tar::is_large(entry)) return false;
   const sys::UniqueFd file(::open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file) return false;
   if (auto done = pipe.move_from(tar, file.get(), archive_entry_size(entry)); !done)
@@ -93,7 +87,7 @@ bool pack_large(archive* tar, tar::TarPipeWriter& pipe, archive_entry* entry,
 }
 
 bool unpack_large(tar::TarPipeReader& pipe, archive_entry* entry) {
-  if (!is_large(entry) || !pipe.can_move()) return false;
+  if (!tar::is_large(entry) || !pipe.can_move()) return false;
   const char* path = archive_entry_pathname(entry);
   const sys::UniqueFd file(::open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!file) return false;

@@ -21,13 +21,12 @@ class CreateEvents final : public image::Progress {
     return {*this, [this](const std::string& step) { this->step(step); },
             [this](const std::string& posture) { finish(), context_.note(posture); }};
   }
-  void step(const std::string& label) { line_.step(step_ = label); }
+  void step(const std::string& label) { line_.step(label); }
   void finish() { line_.finish(); }
 
  private:
   const Context& context_;
   cli::Progress line_;
-  std::string step_;
 };
 
 }  // namespace mvm::cli

@@ -61,9 +61,7 @@ Result<> assemble_through_fakeroot(const AssemblePlan& plan) {
   command.contain = true;
   // It would try each owner for real first, and takes every error but "not permitted" for one: in a
   // user namespace that lacks the owner there is another.
-  std::vector<std::string> environment = {"FAKEROOTDONTTRYCHOWN=1"};
-  for (char** entry = environ; *entry != nullptr; ++entry) environment.emplace_back(*entry);
-  command.environment = std::move(environment);
+  command.environment = sys::environment_with({"FAKEROOTDONTTRYCHOWN=1"});
   command.argv = {*fakeroot, "--", MVM_TRY(own_program()), kAssembleVerb, plan_file};
   const sys::Output output = MVM_TRY_CTX(sys::run(std::move(command)), "running fakeroot");
   if (output.status.ok()) return {};

@@ -118,11 +118,7 @@ Result<> write_debian_tar(const Source& source, const std::string& work_dir,
   const std::vector<std::string> sources = host_sources(source.suite);
   command.argv.insert(command.argv.end(), sources.begin(), sources.end());
   // Its working tree stays below our directory, so that a killed pull is collected whole.
-  std::vector<std::string> environment = {"TMPDIR=" + work_dir};
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (!std::string_view(*entry).starts_with("TMPDIR=")) environment.emplace_back(*entry);
-  }
-  command.environment = std::move(environment);
+  command.environment = sys::environment_with({"TMPDIR=" + work_dir});
   const sys::Output output = MVM_TRY_CTX(sys::run(std::move(command)), "running mmdebstrap");
   if (!output.status.ok()) return failure(source, output);
   return {};

@@ -34,15 +34,6 @@ Result<> clear_build_time(const std::string& path) {
   return {};
 }
 
-// SOURCE_DATE_EPOCH would override the times of files.
-std::vector<std::string> environment() {
-  std::vector<std::string> out;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    if (!std::string_view(*entry).starts_with("SOURCE_DATE_EPOCH=")) out.emplace_back(*entry);
-  }
-  return out;
-}
-
 std::string last_line(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
   return std::string(text.substr(text.rfind('\n') + 1));
@@ -72,7 +63,7 @@ Result<> make_erofs(const std::string& tree, const std::string& output) {
   command.die_with_parent = true;
   // From inside the tree: its own path then takes nothing of the length that paths in it may have.
   command.working_dir = tree;
-  command.environment = environment();
+  command.environment = sys::environment_with({"SOURCE_DATE_EPOCH="});  // overrides times of files
   command.argv = {
       *program, "--quiet", "-d2", "--preserve-mtime", "-Eforce-inode-extended,nosbcrc", "-U",
       kUuid,    output,    "."};

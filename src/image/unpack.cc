@@ -9,6 +9,7 @@
 #include "image/archive_reader.h"
 #include "image/entry_path.h"
 #include "image/tree_writer.h"
+#include "sys/io.h"
 
 namespace mvm::image {
 namespace {
@@ -133,13 +134,9 @@ Result<> Unpacker::State::write_content(archive* handle, int fd, std::uint64_t s
     if (offset < 0 || !block_end || *block_end > size) {
       return Error(Errc::kCorrupt, "entry " + shown(path) + " holds more than its size says");
     }
-    for (std::size_t done = 0; done < length;) {
-      const auto n = ::pwrite(fd, static_cast<const char*>(block) + done, length - done,
-                              offset + static_cast<off_t>(done));
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return write_failure(path, n == 0 ? ENOSPC : errno);
-      done += static_cast<std::size_t>(n);
-    }
+    const std::span bytes(static_cast<const std::byte*>(block), length);
+    if (auto done = sys::write_at(fd, bytes, static_cast<std::size_t>(offset)); !done)
+      return write_failure(path, done.error().errnum());
     end = *block_end;
   }
   if (end < size && ::ftruncate(fd, static_cast<off_t>(size)) != 0)

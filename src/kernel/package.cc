@@ -34,11 +34,7 @@ sys::Command tool_command(std::vector<std::string> argv, const std::string& dir 
   command.die_with_parent = true;
   command.argv = std::move(argv);
   command.working_dir = dir;
-  std::vector<std::string> env = {"LC_ALL=C"};
-  for (char** e = environ; *e != nullptr; ++e) {
-    if (!std::string_view(*e).starts_with("LC_ALL=")) env.emplace_back(*e);
-  }
-  command.environment = std::move(env);
+  command.environment = sys::environment_with({"LC_ALL=C"});
   return command;
 }
 

@@ -6,22 +6,13 @@
 
 #include <algorithm>
 
+#include "sys/io.h"
+
 namespace mvm::supervisor {
 namespace {
 
 // Less is sooner there as it is.
 constexpr std::size_t kLeast = 32 * 1024;
-
-bool write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<std::size_t>(n);
-  }
-  return true;
-}
 
 }  // namespace
 
@@ -153,7 +144,7 @@ std::size_t Exchange::place(Input& input, std::span<const std::byte> bytes) {
 }
 
 bool Exchange::write_blocks(Input& input, std::span<const std::byte> blocks) {
-  if (!write_at(memory_.get(), blocks, *input.slot * kSlotSize + input.placed)) return false;
+  if (!sys::write_at(memory_.get(), blocks, *input.slot * kSlotSize + input.placed)) return false;
   input.placed += static_cast<std::uint32_t>(blocks.size());
   return true;
 }

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -150,9 +151,26 @@ Result<UniqueFd> duplicate(int fd) {
   return UniqueFd(copy);
 }
 
-Result<Pipe> make_pipe() {
+std::size_t unread_bytes(int fd) {
+  int count = 0;
+  return ::ioctl(fd, FIONREAD, &count) == 0 && count > 0 ? static_cast<std::size_t>(count) : 0;
+}
+
+Result<> write_at(int fd, std::span<const std::byte> bytes, std::size_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return Error::from_errno("pwrite", n == 0 ? ENOSPC : errno);
+    bytes = bytes.subspan(static_cast<std::size_t>(n));
+    offset += static_cast<std::size_t>(n);
+  }
+  return {};
+}
+
+Result<Pipe> make_pipe(std::size_t capacity) {
   int fds[2];
   if (::pipe2(fds, O_CLOEXEC) != 0) return Error::from_errno("pipe");
+  if (capacity > 0) (void)::fcntl(fds[1], F_SETPIPE_SZ, static_cast<int>(capacity));
   return Pipe{UniqueFd(fds[0]), UniqueFd(fds[1])};
 }
 

@@ -42,7 +42,12 @@ struct Pipe {
   UniqueFd read_end;
   UniqueFd write_end;
 };
-Result<Pipe> make_pipe();
+// With room for `capacity` bytes, where it is given and this user's pages allow it.
+Result<Pipe> make_pipe(std::size_t capacity = 0);
+// Bytes that a pipe or terminal holds for its reader; 0 when it cannot tell.
+std::size_t unread_bytes(int fd);
+// pwrite(2) of everything. Errors: pwrite's.
+Result<> write_at(int fd, std::span<const std::byte> bytes, std::size_t offset);
 
 // An anonymous file in memory holding `text`, positioned at its start.
 Result<UniqueFd> memory_file(const char* name, std::string_view text);

@@ -192,6 +192,21 @@ bool is_program(const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> environment_with(const std::vector<std::string>& changes) {
+  std::vector<std::string> out;
+  for (const std::string& change : changes) {
+    if (!change.ends_with('=')) out.push_back(change);
+  }
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view kept(*entry);
+    const bool changed = std::any_of(changes.begin(), changes.end(), [&](const auto& change) {
+      return kept.starts_with(std::string_view(change).substr(0, change.find('=') + 1));
+    });
+    if (!changed) out.emplace_back(kept);
+  }
+  return out;
+}
+
 std::optional<std::string> find_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
     if (is_program(name)) return name;

@@ -40,6 +40,9 @@ struct Command {
   bool default_signals = true;  // unblock and reset every signal
 };
 
+// Ours, with these "K=V" in the place of what it has under their names; "K=" alone leaves K out.
+std::vector<std::string> environment_with(const std::vector<std::string>& changes);
+
 // An owned child process. Destroying a Child that still runs kills and reaps it.
 class Child {
  public:

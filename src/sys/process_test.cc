@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 
 #include "sys/files.h"
@@ -248,6 +249,22 @@ TEST_F(Spawn, TellsTheEndOfAContainedProgramAsItsOwn) {
   EXPECT_EQ(spawn(command).error().code(), Errc::kNotFound);
   command.argv = {"/etc/passwd"};
   EXPECT_FALSE(spawn(command).has_value());
+}
+
+TEST(EnvironmentWith, ReplacesAddsAndLeavesOut) {
+  ::setenv("MVM_TEST_KEPT", "old", 1);
+  ::setenv("MVM_TEST_CHANGED", "old", 1);
+  ::setenv("MVM_TEST_GONE", "old", 1);
+  const auto got = environment_with({"MVM_TEST_CHANGED=new", "MVM_TEST_ADDED=1", "MVM_TEST_GONE="});
+  const auto count = [&](const std::string& entry) {
+    return std::count(got.begin(), got.end(), entry);
+  };
+  EXPECT_EQ(count("MVM_TEST_KEPT=old"), 1);
+  EXPECT_EQ(count("MVM_TEST_CHANGED=new"), 1);
+  EXPECT_EQ(count("MVM_TEST_CHANGED=old"), 0);
+  EXPECT_EQ(count("MVM_TEST_ADDED=1"), 1);
+  EXPECT_EQ(count("MVM_TEST_GONE=old"), 0);
+  EXPECT_EQ(count("MVM_TEST_GONE="), 0);
 }
 
 TEST_F(Spawn, TellsExitCodeAndSignalApart) {

@@ -40,6 +40,12 @@ Result<std::size_t> move_some(int from, int to, std::size_t size, std::vector<st
 
 }  // namespace
 
+bool is_large(void* entry) {
+  auto* of = static_cast<archive_entry*>(entry);
+  return ::archive_entry_filetype(of) == AE_IFREG && ::archive_entry_hardlink(of) == nullptr &&
+         ::archive_entry_size(of) >= kLargeFile && ::archive_entry_sparse_count(of) == 0;
+}
+
 std::int64_t stored_size(void* entry) {
   auto* of = static_cast<archive_entry*>(entry);
   if (::archive_entry_sparse_reset(of) == 0) return ::archive_entry_size(of);

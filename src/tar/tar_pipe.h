@@ -21,6 +21,8 @@ namespace mvm::tar {
 // Content of less than this goes through libarchive.
 constexpr std::int64_t kLargeFile = 1024 * 1024;
 
+// Whether an entry's content may go past libarchive: that of a regular file, large, without holes.
+bool is_large(void* entry);
 // What the stream has of an entry's content: of a sparse file, less than its size. `entry` is
 // libarchive's `struct archive_entry*`.
 std::int64_t stored_size(void* entry);

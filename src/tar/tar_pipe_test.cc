@@ -35,15 +35,18 @@ struct Member {
 
 class TarPipe : public testing::Test {
  protected:
-  // A regular file in the pipe; with `moved` its content goes past libarchive.
-  static void add(archive* out, TarPipeWriter& writer, const Member& member, bool moved) {
+  static void add_header(archive* out, const std::string& name, std::size_t size) {
     archive_entry* entry = ::archive_entry_new();
-    ::archive_entry_set_pathname(entry, member.name.c_str());
+    ::archive_entry_set_pathname(entry, name.c_str());
     ::archive_entry_set_filetype(entry, AE_IFREG);
     ::archive_entry_set_perm(entry, 0644);
-    ::archive_entry_set_size(entry, static_cast<la_int64_t>(member.content.size()));
+    ::archive_entry_set_size(entry, static_cast<la_int64_t>(size));
     ASSERT_EQ(::archive_write_header(out, entry), ARCHIVE_OK);
     ::archive_entry_free(entry);
+  }
+  // A regular file in the pipe; with `moved` its content goes past libarchive.
+  static void add(archive* out, TarPipeWriter& writer, const Member& member, bool moved) {
+    add_header(out, member.name, member.content.size());
     const sys::UniqueFd file = sys::memory_file("content", member.content).value();
     if (moved) {
       const auto done =
@@ -141,12 +144,7 @@ TEST_F(TarPipe, FillsAFileThatHasShrunkWithZeros) {
     const Archive out(::archive_write_new(), ::archive_write_free);
     ::archive_write_set_format_pax(out.get());
     ASSERT_TRUE(writer.open(out.get()));
-    archive_entry* entry = ::archive_entry_new();
-    ::archive_entry_set_pathname(entry, "shrunk");
-    ::archive_entry_set_filetype(entry, AE_IFREG);
-    ::archive_entry_set_size(entry, 2'000'000);
-    ASSERT_EQ(::archive_write_header(out.get(), entry), ARCHIVE_OK);
-    ::archive_entry_free(entry);
+    add_header(out.get(), "shrunk", 2'000'000);
     const sys::UniqueFd file = sys::memory_file("content", std::string(5000, 'x')).value();
     ASSERT_TRUE(writer.move_from(out.get(), file.get(), 2'000'000));
     ::archive_write_close(out.get());
@@ -163,12 +161,7 @@ TEST_F(TarPipe, SaysThatTheStreamEndsInsideAFile) {
     const Archive out(::archive_write_new(), ::archive_write_free);
     ::archive_write_set_format_ustar(out.get());
     ASSERT_TRUE(writer.open(out.get()));
-    archive_entry* entry = ::archive_entry_new();
-    ::archive_entry_set_pathname(entry, "cut");
-    ::archive_entry_set_filetype(entry, AE_IFREG);
-    ::archive_entry_set_size(entry, 2'000'000);
-    ASSERT_EQ(::archive_write_header(out.get(), entry), ARCHIVE_OK);
-    ::archive_entry_free(entry);
+    add_header(out.get(), "cut", 2'000'000);
     ASSERT_TRUE(writer.flush());
     ASSERT_TRUE(sys::write_full(pipe_.write_end.get(), std::string_view("half")));
     pipe_.write_end.reset();

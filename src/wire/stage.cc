@@ -2,7 +2,6 @@
 #include "wire/stage.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 
 #include <algorithm>
 #include <array>
@@ -11,17 +10,16 @@ namespace mvm::wire {
 namespace {
 
 // More pages than a process's pipe has, so that a full one with small pieces still fits.
-constexpr int kPipeSize = 1024 * 1024;
+constexpr std::size_t kPipeSize = 1024 * 1024;
 constexpr std::size_t kPage = 4096;
 
 }  // namespace
 
 Result<Stage> Stage::create() {
-  sys::Pipe pipe = MVM_TRY(sys::make_pipe());
+  sys::Pipe pipe = MVM_TRY(sys::make_pipe(kPipeSize));
   MVM_TRY(sys::set_nonblocking(pipe.read_end.get(), true));
   MVM_TRY(sys::set_nonblocking(pipe.write_end.get(), true));
-  // Refused to a user who has used up his pages; a small pipe does as well, in smaller frames.
-  (void)::fcntl(pipe.write_end.get(), F_SETPIPE_SZ, kPipeSize);
+  // A pipe that is smaller does as well, in smaller frames.
   const int size = ::fcntl(pipe.write_end.get(), F_GETPIPE_SZ);
   if (size < 0) return Error::from_errno("size of a pipe");
   return Stage(std::move(pipe), static_cast<std::size_t>(size) - kPage);
@@ -40,9 +38,7 @@ std::vector<std::byte> Stage::take_back(std::size_t count) {
 }
 
 std::size_t Stage::fill(int from, std::uint32_t stream, std::uint8_t channel, std::size_t limit) {
-  int unread = 0;
-  if (::ioctl(from, FIONREAD, &unread) != 0 || unread < 0) return 0;
-  const std::size_t want = std::min({static_cast<std::size_t>(unread), limit, room_});
+  const std::size_t want = std::min({sys::unread_bytes(from), limit, room_});
   if (want < kLeast) return 0;
   const Frame frame{stream, FrameType::kData, channel, {}};
   const std::size_t header = put_header(frame, want);

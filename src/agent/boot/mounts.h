@@ -34,7 +34,7 @@ Result<> enter_root();
 // Writes everything out and leaves the disk clean: overlay and scratch become read-only.
 void close_mounts(const RootMounts& mounts);
 
-// The disk of the host's input, to be read past the page cache. Errors: find_disk()'s; open's.
+// The exchange disk, to be used past the page cache. Errors: find_disk()'s; open's.
 Result<sys::UniqueFd> open_exchange();
 
 // The device with this serial, "/dev/vda". Errors: kNotFound, listing the disks there are.

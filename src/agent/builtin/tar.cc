@@ -18,7 +18,6 @@
 namespace mvm::agent::builtin {
 namespace {
 
-using tar::kLargeFile;
 using tar::TarPipeReader;
 using tar::TarPipeWriter;
 
@@ -65,19 +64,14 @@ Result<> copy_data(archive* in, archive* out, const std::string& name) {
   }
 }
 
-// The file that libarchive has just made, where its content need not pass through libarchive.
-sys::UniqueFd open_large(archive_entry* entry, const std::string& name) {
-  if (::archive_entry_filetype(entry) != AE_IFREG || ::archive_entry_hardlink(entry) != nullptr ||
-      ::archive_entry_size(entry) < kLargeFile || ::archive_entry_sparse_count(entry) > 0)
-    return {};
-  return sys::UniqueFd(::open(name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
-}
-
 Result<> unpack_content(archive* in, TarPipeReader& pipe, archive* out, archive_entry* entry,
                         const std::string& name) {
   const la_int64_t size = ::archive_entry_size(entry);
   if (size <= 0) return {};
-  if (const sys::UniqueFd file = pipe.can_move() ? open_large(entry, name) : sys::UniqueFd()) {
+  sys::UniqueFd file;  // that libarchive has just made
+  if (tar::is_large(entry) && pipe.can_move())
+    file = sys::UniqueFd(::open(name.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (file) {
     // Known from the start, the size lets a file system in memory take large pages.
     if (::ftruncate(file.get(), size) != 0) return Error::from_errno("writing " + name);
     MVM_TRY_CTX(pipe.move_to(file.get(), size), "writing " + name);
@@ -161,8 +155,7 @@ class TreeWriter {
       return archive_failure(out_, "packing " + path);
     const la_int64_t size = ::archive_entry_size(linked);
     if (!S_ISREG(st.st_mode) || size <= 0) return {};
-    if (size >= kLargeFile && ::archive_entry_sparse_count(linked) == 0)
-      return pipe_.move_from(out_, fd, size);
+    if (tar::is_large(linked)) return pipe_.move_from(out_, fd, size);
     return write_content(fd, path);
   }
 

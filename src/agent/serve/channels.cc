@@ -30,11 +30,6 @@ Error contract(const ChannelId& id, const char* what) {
                "agent protocol: stream " + std::to_string(id.stream) + ": " + what);
 }
 
-std::size_t unread(int fd) {
-  int count = 0;
-  return ::ioctl(fd, FIONREAD, &count) == 0 && count > 0 ? static_cast<std::size_t>(count) : 0;
-}
-
 // Once per pipe. Refused for a terminal, and to a user who has used up his pages.
 void enlarge(int pipe, bool& enlarged) {
   if (!enlarged) (void)::fcntl(pipe, F_SETPIPE_SZ, kLargePipe);
@@ -91,8 +86,9 @@ void OutputPump::count(std::size_t sent) {
 
 // Much at once, in whole pages. Returns how much was sent, in whatever way.
 std::size_t OutputPump::send_by_disk() {
-  if (to_page_ > 0 || unpaged_ > kPatience) return 0;
-  const std::size_t held = unread(fd_.get());
+  // A pipe of the usual size never holds enough.
+  if (!enlarged_ || to_page_ > 0 || unpaged_ > kPatience) return 0;
+  const std::size_t held = sys::unread_bytes(fd_.get());
   const std::size_t most = std::min<std::size_t>({held, credit_, left_.value_or(held)});
   if (most < kLeastByDisk) return 0;
   const auto put = exchange_.put(fd_.get(), most - most % wire::kExchangeBlock);
@@ -138,7 +134,7 @@ void OutputPump::grant(std::uint32_t bytes) {
 void OutputPump::process_ended() {
   if (!fd_) return;
   // A terminal may hold more than it counts, in buffers that the next read flushes.
-  left_ = ::isatty(fd_.get()) != 0 ? std::size_t{256 * 1024} : unread(fd_.get());
+  left_ = ::isatty(fd_.get()) != 0 ? std::size_t{256 * 1024} : sys::unread_bytes(fd_.get());
   pump();
 }
 
@@ -223,10 +219,7 @@ Result<> InputQueue::finish() {
 }
 
 Result<> InputQueue::stage_front() {
-  if (!stage_.write_end) {
-    stage_ = MVM_TRY(sys::make_pipe());
-    (void)::fcntl(stage_.write_end.get(), F_SETPIPE_SZ, kLargePipe);
-  }
+  if (!stage_.write_end) stage_ = MVM_TRY(sys::make_pipe(kLargePipe));
   const Block& block = queue_.front();
   staged_ =
       MVM_TRY(exchange_.move(stage_.write_end.get(), block.offset + head_, block.length - head_));

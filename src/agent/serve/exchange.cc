@@ -2,7 +2,6 @@
 #include "agent/serve/exchange.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -75,18 +74,14 @@ Result<std::size_t> Exchange::copy(int fd, std::uint64_t offset, std::size_t len
 
 bool Exchange::open_stage() {
   if (stage_.write_end) return true;
-  auto pipe = sys::make_pipe();
+  auto pipe = sys::make_pipe(kSlotSize);
   if (!pipe) return false;
-  // A slot's worth; refused to a user who has used up his pages, and then puts are smaller.
-  (void)::fcntl(pipe->write_end.get(), F_SETPIPE_SZ, kSlotSize);
   stage_ = std::move(*pipe);
   return true;
 }
 
 std::size_t Exchange::rest_size() const {
-  int unread = 0;
-  if (!stage_.read_end || ::ioctl(stage_.read_end.get(), FIONREAD, &unread) != 0) return 0;
-  return static_cast<std::size_t>(std::max(unread, 0));
+  return stage_.read_end ? sys::unread_bytes(stage_.read_end.get()) : 0;
 }
 
 Result<std::optional<wire::DataAt>> Exchange::put(int pipe, std::size_t length) {
