@@ -22,6 +22,8 @@ find_library(MVM_LZMA lzma REQUIRED)
 find_library(MVM_ZSTD zstd REQUIRED)
 find_library(MVM_LZ4 lz4 REQUIRED)
 find_library(MVM_BZ2 bz2 REQUIRED)
+find_library(MVM_HTTP_PARSER http_parser REQUIRED)
+find_library(MVM_SECCOMP seccomp REQUIRED)
 set(CMAKE_FIND_LIBRARY_SUFFIXES ${CMAKE_FIND_LIBRARY_SUFFIXES_SAVED})
 
 add_library(mvm_nettle_lib INTERFACE)
@@ -31,3 +33,7 @@ target_link_libraries(mvm_sqlite_lib INTERFACE ${MVM_SQLITE} dl pthread m)
 # Tar, cpio and the compression filters; the xml-based formats of libarchive are never referenced and so not linked.
 add_library(mvm_archive_lib INTERFACE)
 target_link_libraries(mvm_archive_lib INTERFACE ${MVM_ARCHIVE} ${MVM_ACL} ${MVM_LZMA} ${MVM_ZSTD} ${MVM_LZ4} ${MVM_BZ2} ${MVM_ZLIB} ${MVM_NETTLE})
+# Only mvm-netd links it: it brings GLib.
+pkg_check_modules(MVM_SLIRP REQUIRED IMPORTED_TARGET slirp)
+add_library(mvm_slirp_lib INTERFACE)
+target_link_libraries(mvm_slirp_lib INTERFACE PkgConfig::MVM_SLIRP)

@@ -22,6 +22,7 @@
 #include "agent/boot/mounts.h"
 #include "agent/boot/network.h"
 #include "agent/boot/port.h"
+#include "agent/serve/discard.h"
 #include "agent/serve/server.h"
 #include "sys/io.h"
 
@@ -36,6 +37,7 @@ struct Boot {
   sys::UniqueFd port;
   RootMounts root;
   Configured configured;
+  bool network_loaded = false;
 };
 
 Result<> read_options(Boot& boot) {
@@ -50,7 +52,8 @@ Result<> read_options(Boot& boot) {
 }
 
 Result<> open_port(Boot& boot) {
-  boot.port = MVM_TRY(open_agent_port());
+  const std::uint32_t vsock = boot.options.vsock_port;
+  boot.port = MVM_TRY(vsock != 0 ? connect_to_host(vsock) : open_agent_port());
   return {};
 }
 
@@ -115,9 +118,15 @@ void trace(const Boot& boot, const char* step) {
 
 Result<int> configure(Boot& boot, const wire::Configure& message) {
   trace(boot, "configuration received");
-  boot.configured = MVM_TRY(apply_configure(
-      message, [&boot] { return load_modules(boot.initramfs.get(), boot.modules, "net"); }));
-  forget_modules(boot.initramfs.get(), boot.modules);
+  boot.configured = MVM_TRY(apply_configure(message, [&boot]() -> Result<> {
+    if (boot.network_loaded) return {};
+    MVM_TRY(load_modules(boot.initramfs.get(), boot.modules, "net"));
+    boot.network_loaded = true;
+    return {};
+  }));
+  // A machine of the other channel is not restored, so nobody will want them later.
+  if (boot.network_loaded || boot.options.vsock_port == 0)
+    forget_modules(boot.initramfs.get(), boot.modules);
   trace(boot, "configured");
   return boot.configured.workload_cgroup ? boot.configured.workload_cgroup.get() : -1;
 }
@@ -130,21 +139,39 @@ void yield_to_workload() {
   ::sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none);
 }
 
-[[noreturn]] void serve_guest(Boot& boot) {
-  yield_to_workload();
+// Serves one host until its connection ends.
+void serve_host(Boot& boot, bool hello_sent) {
   auto loop = sys::EventLoop::create();
   if (!loop) fail(boot, loop.error());
   ServerOptions options;
-  options.hello_sent = true;
+  options.hello_sent = hello_sent;
   options.init_us = boot.init_us;
   options.overlay = {boot.root.upper.get(), boot.root.lower.get()};
   options.open_exchange = open_exchange;
   options.configure = [&boot](const wire::Configure& message) { return configure(boot, message); };
+  options.clock = [](std::uint64_t now_ns) {
+    if (auto set = follow_clock(now_ns); !set) say(set.error().text());
+  };
   options.quiesce = [&boot] { close_mounts(boot.root); };
   options.log = [](const std::string& line) { say(line); };
   Server server(*loop, std::move(boot.port), std::move(options));
   const auto end = server.run();
-  say(end ? "the host has closed the channel" : end.error().text());
+  if (boot.options.vsock_port != 0) discard_outputs(server.release_outputs());
+  if (boot.options.vsock_port == 0 || boot.options.trace)
+    say(end ? "the host has closed the channel" : end.error().text());
+}
+
+// A restored machine finds its vsock connection reset and another host listening: that one's
+// configuration renews the machine's identity. Where nobody listens, the host is ending us.
+[[noreturn]] void serve_guest(Boot& boot) {
+  yield_to_workload();
+  serve_host(boot, true);
+  while (boot.options.vsock_port != 0) {
+    auto port = connect_to_host(boot.options.vsock_port);
+    if (!port) break;
+    boot.port = std::move(*port);
+    serve_host(boot, false);
+  }
   wait_for_the_end();
 }
 

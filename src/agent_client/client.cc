@@ -40,6 +40,9 @@ Result<> Client::on_frame(const wire::Frame& frame) {
     case FrameType::kState:
       state_ = MVM_TRY(wire::decode_vm_state(frame.payload));
       return {};
+    case FrameType::kAnswer:
+      answer_ = MVM_TRY(wire::decode_answer(frame.payload));
+      return {};
     default:
       return Error(Errc::kGuestFault, "supervisor protocol: unexpected frame");
   }
@@ -55,6 +58,8 @@ Error Client::lost() const {
   if (state_ && state_->phase == VmPhase::kFailed) return state_error(*state_);
   if (state_ && (state_->phase == VmPhase::kStopped || state_->phase == VmPhase::kStopping))
     return Error(Errc::kGuestFault, "the machine has stopped");
+  if (state_ && state_->phase == VmPhase::kPaused && link_.open())
+    return Error(Errc::kUnavailable, "it is paused").with_hint(std::string(state_->hint));
   return failure_ ? *failure_ : Error(Errc::kNotFound, "the supervisor has ended");
 }
 
@@ -65,6 +70,23 @@ Result<> Client::wait_ready(const Deadline& deadline) {
     if (!link_.open()) return lost();
     MVM_TRY(loop_.run_once(deadline));
   }
+}
+
+Result<> Client::wait_requests(const Deadline& deadline) {
+  auto ready = wait_ready(deadline);
+  const bool paused = state_ && state_->phase == VmPhase::kPaused && link_.open();
+  return paused ? Result<>() : std::move(ready);
+}
+
+Result<> Client::ask(const wire::Request& request, const Deadline& deadline) {
+  answer_.reset();
+  link_.send_control(FrameType::kRequest, wire::encode(request));
+  while (!answer_) {
+    if (!link_.open()) return lost();
+    MVM_TRY(loop_.run_once(deadline));
+  }
+  if (answer_->failure) return *answer_->failure;
+  return {};
 }
 
 Result<wire::VmState> Client::wait_stopped(const Deadline& deadline) {
@@ -80,7 +102,8 @@ Result<wire::VmState> Client::wait_stopped(const Deadline& deadline) {
 Error Client::wait_end_reason() {
   const Deadline deadline = Deadline::after(Millis(10'000), "word of what became of the machine");
   const auto undecided = [this] {
-    return !state_ || state_->phase == VmPhase::kReady || state_->phase == VmPhase::kStopping;
+    return !state_ || state_->phase == VmPhase::kReady || state_->phase == VmPhase::kPaused ||
+           state_->phase == VmPhase::kStopping;
   };
   while (link_.open() && undecided()) {
     if (auto turn = loop_.run_once(deadline); !turn) return turn.error();

@@ -20,10 +20,16 @@ class Client {
   static Result<std::unique_ptr<Client>> attach(sys::EventLoop& loop, sys::UniqueFd fd);
 
   // Runs the loop until the guest serves requests. Errors: the start failure with its cause,
-  // kNotFound when the supervisor went away, the deadline's.
+  // kNotFound when the supervisor went away, kUnavailable when it is paused, the deadline's.
   Result<> wait_ready(const Deadline& deadline);
   // Runs the loop until the VM has ended; its final state.
   Result<wire::VmState> wait_stopped(const Deadline& deadline);
+
+  // Runs the loop until the supervisor serves requests: the guest is ready, or paused.
+  Result<> wait_requests(const Deadline& deadline);
+  // Runs the loop until the supervisor has answered. Errors: its answer; kNotFound when it went
+  // away; the deadline's, and then the request may still be carried out.
+  Result<> ask(const wire::Request& request, const Deadline& deadline);
 
   // Why streams were ended from the machine's side: runs the loop until the supervisor has said
   // what became of it.
@@ -48,6 +54,7 @@ class Client {
   StreamTable streams_;
   std::optional<wire::VmState> state_;
   std::optional<Error> failure_;
+  std::optional<wire::Answer> answer_;
 };
 
 // kFailed as an error with its cause and hint.

@@ -10,6 +10,7 @@ namespace mvm::backend {
 
 struct EngineProcess {
   sys::Child child;
+  sys::Child network;     // the plan's network process, where it has one
   sys::UniqueFd control;  // our ends of the socket pairs
   sys::UniqueFd agent;
   sys::UniqueFd console;
@@ -17,22 +18,37 @@ struct EngineProcess {
   sys::UniqueFd errors;  // the engine's stdout and stderr, non-blocking
 };
 
+// The answer of an engine that cannot write snapshots, or be started from one.
+Error no_snapshots(std::string_view backend);
+
 // The memory behind an exchange disk: a file without a name.
 Result<sys::UniqueFd> make_exchange();
 
-// Starts the plan's program so that it dies with us, with every stream connected.
+// Makes the plan's directories, and what it names accessible to the plan's user.
+// Errors: kPermission: a file that this user may not read, and that may not be opened to it.
+Result<> prepare_files(const LaunchPlan& plan);
+// The file becomes this user's, uid and gid; 0: it stays as it is.
+Result<> give(const std::string& path, std::uint32_t user);
+
+// Starts the plan's program, and its network process, so that they die with us, with every stream
+// connected.
 Result<EngineProcess> start_engine(const LaunchPlan& plan);
 
 // Collects what an engine writes on stderr, keeping the end of it.
 class ErrorTail {
  public:
   static constexpr std::size_t kKeep = 8192;
+  using Listener = std::function<void(std::span<const std::byte>)>;
+  ErrorTail() = default;
+  // Every byte goes there too, if it is not empty.
+  explicit ErrorTail(Listener listener) : listener_(std::move(listener)) {}
   // Reads what is there. False at end of file.
   bool drain(int fd);
   const std::string& text() const { return text_; }
 
  private:
   std::string text_;
+  Listener listener_;
 };
 
 }  // namespace mvm::backend

@@ -3,7 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
+
+#include "sys/files.h"
 #include "sys/io.h"
 
 namespace mvm::backend {
@@ -83,6 +88,71 @@ TEST(ErrorTailTest, TellsThatThereMayBeMore) {
   const EngineProcess engine = start_engine(shell("echo early >&2; read x <&4", false)).value();
   ErrorTail tail;
   EXPECT_TRUE(tail.drain(engine.errors.get()));
+}
+
+TEST(EngineProcessTest, EndsAGuardedEngineByItsGuard) {
+  LaunchPlan plan = shell("trap 'exit 7' USR1; echo up >&4; while :; do sleep 0.01; done", false);
+  plan.jailed = true;
+  EngineProcess engine = start_engine(plan).value();
+  std::array<std::byte, 3> up{};
+  ASSERT_TRUE(sys::read_full(engine.agent.get(), up));
+  ASSERT_TRUE(engine.child.kill());
+  EXPECT_EQ(engine.child.wait(soon()).value().code, 7);
+}
+
+// A plan whose engine becomes another user, and the files that it names.
+class EngineFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "not started as root";
+    plan_.user = kUser;
+    plan_.directories = {dir_.path() + "/engine/place"};
+    plan_.written = {dir_.path() + "/disk"};
+    plan_.read = {dir_.path() + "/image"};
+    for (const auto& path : {plan_.written[0], plan_.read[0]})
+      ASSERT_TRUE(sys::write_file(path, "x", 0600));
+  }
+  static struct stat stat_of(const std::string& path) {
+    struct stat out{};
+    ::stat(path.c_str(), &out);
+    return out;
+  }
+
+  static constexpr std::uint32_t kUser = 0x7000'0000;
+  sys::TempDir dir_ = sys::TempDir::create("/tmp", "mvm-engine-").value();
+  LaunchPlan plan_;
+};
+
+TEST_F(EngineFiles, BelongToItsUserWhereItWrites) {
+  ASSERT_TRUE(prepare_files(plan_));
+  const struct stat place = stat_of(plan_.directories[0]);
+  EXPECT_EQ(place.st_uid, kUser);
+  EXPECT_EQ(place.st_gid, kUser);
+  EXPECT_EQ(place.st_mode & 0777, 0700U);
+  EXPECT_EQ(stat_of(plan_.written[0]).st_uid, kUser);
+}
+
+TEST_F(EngineFiles, CanBeReadByItsUserAndStayOurs) {
+  ASSERT_TRUE(prepare_files(plan_));
+  const struct stat image = stat_of(plan_.read[0]);
+  EXPECT_EQ(image.st_uid, 0U);
+  EXPECT_EQ(image.st_mode & 0777, 0604U);
+}
+
+TEST_F(EngineFiles, AreNotOpenedWhereOtherUsersCouldReachThem) {
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0711), 0);
+  const Result<> prepared = prepare_files(plan_);
+  EXPECT_EQ(prepared.error().code(), Errc::kPermission);
+  EXPECT_EQ(prepared.error().hint(), "chmod o+r " + plan_.read[0]);
+  EXPECT_EQ(stat_of(plan_.read[0]).st_mode & 0777, 0600U);
+}
+
+TEST_F(EngineFiles, StayAsTheyAreForAnEngineThatStaysOurselves) {
+  plan_.user = 0;
+  ASSERT_TRUE(prepare_files(plan_));
+  EXPECT_EQ(stat_of(plan_.directories[0]).st_uid, 0U);
+  EXPECT_EQ(stat_of(plan_.written[0]).st_uid, 0U);
+  EXPECT_EQ(stat_of(plan_.read[0]).st_mode & 0777, 0600U);
 }
 
 }  // namespace

@@ -46,7 +46,7 @@ using Target =
                  std::optional<Bytes>*, Millis*, std::optional<Millis>*>;
 
 // What the shell offers for a value.
-enum class Complete { kNone, kFile, kDirectory, kVm, kImage };
+enum class Complete { kNone, kFile, kDirectory, kVm, kImage, kSnapshot };
 
 struct Option {
   std::string names = {};       // "-e,--env"; at least one, the long one last

@@ -68,6 +68,8 @@ std::string_view kind_name(Complete kind) {
       return "vm";
     case Complete::kImage:
       return "image";
+    case Complete::kSnapshot:
+      return "snapshot";
   }
   return "none";
 }
@@ -168,6 +170,8 @@ std::string fish_values(Complete kind) {
       return "-a '(mvmctl ls --quiet 2>/dev/null)'";
     case Complete::kImage:
       return "-a '(mvmctl image ls --quiet 2>/dev/null)'";
+    case Complete::kSnapshot:
+      return "-a '(mvmctl snapshot ls --quiet 2>/dev/null)'";
   }
   return "";
 }

@@ -11,13 +11,14 @@ namespace mvm::cli {
 inline constexpr std::string_view kBashTemplate = R"sh(# bash completion for mvmctl, made by: mvmctl completion bash
 # shellcheck shell=bash
 
-# $1: kinds of names (vm image file dir), $2: fixed words
+# $1: kinds of names (vm image snapshot file dir), $2: fixed words
 _mvmctl_values() {
   local kind words=$2
   for kind in $1; do
     case $kind in
       vm) words+=" $(mvmctl ls --quiet 2>/dev/null)" ;;
       image) words+=" $(mvmctl image ls --quiet 2>/dev/null)" ;;
+      snapshot) words+=" $(mvmctl snapshot ls --quiet 2>/dev/null)" ;;
       file)
         compopt -o filenames 2>/dev/null
         mapfile -t -O "${#COMPREPLY[@]}" COMPREPLY < <(compgen -f -- "$cur")
@@ -71,13 +72,14 @@ complete -F _mvmctl mvmctl
 inline constexpr std::string_view kZshTemplate = R"sh(#compdef mvmctl
 # zsh completion for mvmctl, made by: mvmctl completion zsh
 
-# $1: kinds of names (vm image file dir), $2: fixed words
+# $1: kinds of names (vm image snapshot file dir), $2: fixed words
 _mvmctl_values() {
   local kind
   for kind in ${=1}; do
     case $kind in
       vm) compadd -- ${(f)"$(mvmctl ls --quiet 2>/dev/null)"} ;;
       image) compadd -- ${(f)"$(mvmctl image ls --quiet 2>/dev/null)"} ;;
+      snapshot) compadd -- ${(f)"$(mvmctl snapshot ls --quiet 2>/dev/null)"} ;;
       file) _files ;;
       dir) _files -/ ;;
     esac

@@ -5,7 +5,7 @@
 #include <cstdlib>
 
 #include "cli/dispatch.h"
-#include "cli/verbs.h"
+#include "cli/own_verbs.h"
 #include "sys/io.h"
 
 namespace mvm::cli {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "core/units.h"
 #include "sys/io.h"
 
 namespace mvm::cli {
@@ -21,6 +22,14 @@ std::string printable(std::string_view text, bool keep_newlines) {
     if (c1) out.replace(i, 2, "?");
   }
   return out;
+}
+
+std::string age(std::int64_t created_ms) {
+  const std::int64_t seconds = std::max<std::int64_t>(0, (unix_time_ms() - created_ms) / 1000);
+  if (seconds < 60) return std::to_string(seconds) + "s";
+  if (seconds < 3600) return std::to_string(seconds / 60) + "m";
+  if (seconds < 86400) return std::to_string(seconds / 3600) + "h";
+  return std::to_string(seconds / 86400) + "d";
 }
 
 std::size_t display_width(std::string_view text) {

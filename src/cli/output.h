@@ -2,6 +2,7 @@
 // Text for people: errors and tables.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,6 +43,9 @@ class Table {
 // `text` without control characters (each becomes '?'); newlines and tabs stay with
 // `keep_newlines`.
 std::string printable(std::string_view text, bool keep_newlines = false);
+
+// How long ago that was, in the coarsest unit only: "3m", "2h", "5d". Units: ms since 1970, UTC.
+std::string age(std::int64_t created_ms);
 
 // Columns that `text` takes on a terminal, counting code points.
 std::size_t display_width(std::string_view text);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/completion.h"
-#include "cli/verbs.h"
+#include "cli/own_verbs.h"
 
 namespace mvm::cli {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/dispatch.h"
 #include "cli/help.h"
-#include "cli/verbs.h"
+#include "cli/own_verbs.h"
 
 namespace mvm::cli {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl __man DIR`: used by the build.
 #include "cli/man.h"
-#include "cli/verbs.h"
+#include "cli/own_verbs.h"
 #include "sys/io.h"
 
 namespace mvm::cli {

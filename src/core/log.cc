@@ -30,6 +30,7 @@ std::string_view label(Level level) {
     case Level::kWarn:
       return "warning: ";
     case Level::kError:
+    case Level::kOff:  // of settings only: nothing is logged at it
       return "error: ";
   }
   return "";

@@ -9,7 +9,7 @@
 
 namespace mvm::log {
 
-enum class Level { kDebug, kInfo, kWarn, kError };
+enum class Level { kDebug, kInfo, kWarn, kError, kOff };
 
 // Called once by main(), before any thread exists. `prefix` starts every line ("mvmctl: ").
 void init(int fd, Level least, std::string_view prefix);

@@ -80,6 +80,13 @@ std::string format_size(Bytes size) {
   return out;
 }
 
+std::chrono::nanoseconds unix_time() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::system_clock::now().time_since_epoch());
+}
+
+std::int64_t unix_time_ms() { return std::chrono::duration_cast<Millis>(unix_time()).count(); }
+
 Result<Millis> parse_duration(std::string_view text) {
   constexpr std::string_view kExamples = "a number with ms, s, m, h or d, as in 30s";
   const auto split = split_number(text);

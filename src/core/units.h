@@ -32,6 +32,10 @@ std::string format_size(Bytes size);
 using Millis = std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
+// The wall clock, for what is shown and kept. Units: since 1970, UTC.
+std::chrono::nanoseconds unix_time();
+std::int64_t unix_time_ms();
+
 // "500ms", "30s", "5m", "2h", "1d" or a plain number of seconds → duration.
 Result<Millis> parse_duration(std::string_view text);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/pull.h"
 
-#include <chrono>
 #include <filesystem>
 #include <future>
 
@@ -49,11 +48,6 @@ Result<std::string> fingerprint_of(const Source& source, spec::Arch arch) {
       return std::string();
   }
   return std::string();
-}
-
-std::int64_t now_ms() {
-  using std::chrono::system_clock;
-  return std::chrono::duration_cast<Millis>(system_clock::now().time_since_epoch()).count();
 }
 
 bool has_blob(const store::Layout& layout, const store::ImageRecord& record) {
@@ -179,7 +173,7 @@ Result<store::ImageRecord> make_image(const Source& source, const PullRequest& r
   record.ref = source.ref();
   record.size = Bytes{std::filesystem::file_size(prepared.plan.output)};
   record.arch = request.arch;
-  record.created_ms = now_ms();
+  record.created_ms = unix_time_ms();
   record.source_digest = prepared.source_digest;
   record.config = prepared.config;
   MVM_TRY(store::publish_blob(layout, prepared.plan.output, record.digest));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The initramfs that every guest starts from: the agent as /init and the kernel modules it loads.
 //
-// One uncompressed cpio per (kernel, agent) pair, made once and found by its name. Format:
+// One uncompressed cpio per (kernel, agent, channel), made once and found by its name. Format:
 // docs/formats/initramfs.md.
 #pragma once
 
@@ -14,6 +14,9 @@
 
 namespace mvm::kernel {
 
+// How the agent reaches the host, which decides one driver.
+enum class AgentChannel { kVirtioSerial, kVsock };
+
 struct InitramfsModule {
   std::string group;  // "boot": always loaded; "net": loaded when a network is configured
   std::string name;   // in the archive, below /modules: "00-virtio_ring.ko"
@@ -22,11 +25,13 @@ struct InitramfsModule {
 };
 
 // Which modules go in, in load order. Pure.
-Result<std::vector<InitramfsModule>> plan_modules(const ModuleIndex& index);
+Result<std::vector<InitramfsModule>> plan_modules(
+    const ModuleIndex& index, AgentChannel channel = AgentChannel::kVirtioSerial);
 
 // Path of the cached archive; made when it is not there. Two processes may make it at once: the
 // bytes are the same. Errors: kNotFound for the agent; kCorrupt for damaged modules; kNoSpace.
 Result<std::string> initramfs_for(const Kernel& kernel, const std::string& agent_path,
-                                  const std::string& cache_dir);
+                                  const std::string& cache_dir,
+                                  AgentChannel channel = AgentChannel::kVirtioSerial);
 
 }  // namespace mvm::kernel

@@ -171,7 +171,7 @@ Result<Kernel> examine_and_publish(const std::string& cache_dir, const std::stri
   MVM_TRY(sys::make_dirs(tree, 0755));
   if (!extracted.empty()) {
     kernel.vmlinux_path = tree + "/vmlinux";
-    MVM_TRY(sys::write_file(kernel.vmlinux_path, extracted, 0644));
+    MVM_TRY(sys::write_sparse_file(kernel.vmlinux_path, extracted, 0644));
   }
   MVM_TRY(sys::write_file(tree + "/kernel.json", to_json(kernel, tree), 0644));
   MVM_TRY(publish(tree, place));

@@ -9,8 +9,9 @@
 namespace mvm::platform {
 
 struct CollectOptions {
-  std::string cache_dir;  // remembers the KVM probe
-  std::string data_dir;   // whose disk is measured; need not exist yet
+  std::string cache_dir;    // remembers the KVM probe
+  std::string data_dir;     // whose disk is measured; need not exist yet
+  std::string program_dir;  // where mvm's own engine is, before PATH
 };
 
 // What choosing a backend needs: system, processor, KVM, engine paths. Starts no process. Time: <=

@@ -10,6 +10,7 @@
 #include "platform/kvm_probe.h"
 #include "sys/io.h"
 #include "sys/process.h"
+#include "sys/sha256.h"
 
 namespace mvm::platform {
 namespace {
@@ -50,10 +51,19 @@ std::string ask_version(const std::string& path, const char* flag) {
   return output ? parse_version(output->out + "\n" + output->err) : "";
 }
 
-std::vector<Program> find_programs(std::span<const Known> known) {
+constexpr std::string_view kOwnEngine = "mvm-vmm";
+
+std::string find_known(const Known& known, const std::string& program_dir) {
+  std::string own = program_dir + "/" + known.name;
+  if (known.name == kOwnEngine && !program_dir.empty() && ::access(own.c_str(), X_OK) == 0)
+    return own;
+  return sys::find_program(known.name).value_or("");
+}
+
+std::vector<Program> find_programs(std::span<const Known> known, const std::string& program_dir) {
   std::vector<Program> found;
   for (const Known& k : known)
-    found.push_back({k.name, sys::find_program(k.name).value_or(""), "", k.needed_for, k.package});
+    found.push_back({k.name, find_known(k, program_dir), "", k.needed_for, k.package});
   return found;
 }
 
@@ -61,6 +71,14 @@ void ask_versions(std::span<const Known> known, std::vector<Program>& programs) 
   for (std::size_t i = 0; i < programs.size(); ++i) {
     if (programs[i].found())
       programs[i].version = ask_version(programs[i].path, known[i].version_flag);
+  }
+}
+
+// Those of the monitors, which are whole in one file: two hosts with the same digest run the same.
+void take_digests(std::vector<Program>& programs) {
+  for (Program& program : programs) {
+    if (program.found() && (program.name == kOwnEngine || program.name == "firecracker"))
+      program.sha256 = sys::sha256_file(program.path).value_or("");
   }
 }
 
@@ -127,7 +145,7 @@ HostFacts collect_minimal(const CollectOptions& options) {
   // Source: the WSL2 kernel's release is "5.15.90.1-microsoft-standard-WSL2".
   facts.is_wsl2 = facts.kernel_release.find("WSL2") != std::string::npos;
   facts.kvm = probe_kvm_cached(options.cache_dir);
-  facts.engines = find_programs(kEngines);
+  facts.engines = find_programs(kEngines, options.program_dir);
   facts.uid = ::geteuid();
   facts.data_dir = options.data_dir;
   return facts;
@@ -137,7 +155,8 @@ HostFacts collect_full(const CollectOptions& options) {
   HostFacts facts = collect_minimal(options);
   facts.os_name = pretty_name();
   ask_versions(kEngines, facts.engines);
-  facts.tools = find_programs(kTools);
+  take_digests(facts.engines);
+  facts.tools = find_programs(kTools, options.program_dir);
   ask_versions(kTools, facts.tools);
   measure_disk(facts);
   const long pages = ::sysconf(_SC_PHYS_PAGES), page_size = ::sysconf(_SC_PAGESIZE);

@@ -62,7 +62,7 @@ TEST(KvmProbe, NoteOfAnotherBootOrDamagedNoteIsIgnored) {
 
 TEST(Collect, FullFactsOfThisHostArePlausible) {
   const sys::TempDir dir = *sys::TempDir::create("/tmp", "mvm-collect-");
-  const HostFacts facts = collect_full({dir.path(), dir.path() + "/not/yet/there"});
+  const HostFacts facts = collect_full({dir.path(), dir.path() + "/not/yet/there", ""});
   EXPECT_EQ(facts.os, Os::kLinux);
   EXPECT_NE(facts.os_name, "");
   EXPECT_GT(facts.memory, mebibytes(64));

@@ -82,7 +82,7 @@ Finding engine_finding(const Program& p) {
             "engines",
             Severity::kOk,
             p.name + (p.version.empty() ? "" : " " + p.version),
-            p.path,
+            p.path + (p.sha256.empty() ? "" : ", sha256 " + p.sha256),
             ""};
   return {"engine." + p.name,
           "engines",
@@ -165,6 +165,9 @@ std::vector<Finding> findings(const HostFacts& facts, const Result<Selection>& s
     out.push_back({"container", "host", Severity::kInfo, "mvm runs inside a container",
                    "devices and cgroups are those the container was given", ""});
   for (const Program& engine : facts.engines) out.push_back(engine_finding(engine));
+  if (facts.jail_off && find_engine(facts, "mvm-vmm") != nullptr)
+    out.push_back({"jail", "engines", Severity::kWarn, "mvm-vmm is started without its jail",
+                   "the setting 'jail' is off", "mvmctl config set jail required"});
   for (const Program& tool : facts.tools) out.push_back(tool_finding(tool));
   storage_findings(facts, out);
   return out;
@@ -180,7 +183,7 @@ std::string doctor_text(const HostFacts& facts, const Result<Selection>& selecti
   std::string text;
   for (const Finding& f : findings(facts, selection)) {
     text += std::string(mark(f.severity)) + f.title + "\n";
-    if (f.severity == Severity::kOk && f.category != "backend") continue;
+    if (f.severity == Severity::kOk && f.category != "backend" && f.category != "engines") continue;
     if (!f.detail.empty()) text += "        " + f.detail + "\n";
     if (!f.fix.empty()) text += "        to do: " + f.fix + "\n";
   }

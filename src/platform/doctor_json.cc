@@ -24,6 +24,7 @@ json programs_json(const std::vector<Program>& programs) {
                     {"installed", p.found()},
                     {"path", p.path},
                     {"version", p.version},
+                    {"sha256", p.sha256},
                     {"needed_for", p.needed_for},
                     {"package", p.package}});
   return list;
@@ -39,6 +40,7 @@ json host_json(const HostFacts& f) {
           {"guest_target", arch ? guest_target(*arch) : ""},
           {"wsl2", f.is_wsl2},
           {"in_container", f.in_container},
+          {"jail_off", f.jail_off},
           {"uid", f.uid},
           {"cpus", f.cpus},
           {"memory_bytes", f.memory.count},

@@ -38,11 +38,31 @@ TEST(Doctor, TextOnAHostWithSoftwareKvm) {
             "warn    backend qemu (tcg), isolation emulated\n"
             "        KVM is not usable (detail of software_kvm), so qemu emulates the processor\n"
             "ok      qemu-system-x86_64 7.2.22\n"
+            "        /usr/bin/qemu-system-x86_64\n"
             "warn    skopeo is not installed\n"
             "        needed for: pulling images from registries\n"
             "        to do: apt-get install skopeo\n"
             "ok      50G free of 100G\n"
             "ok      8G of memory, 4 processors\n");
+}
+
+TEST(Doctor, NamesTheFileOfAMonitorByItsDigest) {
+  HostFacts facts = host(KvmState::kWorks);
+  facts.engines = {
+      {"mvm-vmm", "/usr/libexec/mvm/mvm-vmm", "0.1.0", "backend mvm-vmm", "", "c0ffee"}};
+  EXPECT_THAT(doctor_text(facts, selected(facts)),
+              HasSubstr("ok      mvm-vmm 0.1.0\n"
+                        "        /usr/libexec/mvm/mvm-vmm, sha256 c0ffee\n"));
+  EXPECT_EQ(json::parse(doctor_json(facts, selected(facts)))["engines"][0]["sha256"], "c0ffee");
+}
+
+TEST(Doctor, WarnsOfAMonitorWithoutItsJail) {
+  HostFacts facts = host(KvmState::kWorks);
+  facts.engines.push_back(engine("mvm-vmm"));
+  EXPECT_THAT(doctor_text(facts, selected(facts)), Not(HasSubstr("jail")));
+  facts.jail_off = true;
+  EXPECT_THAT(doctor_text(facts, selected(facts)),
+              HasSubstr("warn    mvm-vmm is started without its jail\n"));
 }
 
 TEST(Doctor, TextOnAHostWhereEverythingIsFine) {
@@ -54,6 +74,7 @@ TEST(Doctor, TextOnAHostWhereEverythingIsFine) {
             "ok      backend qemu (kvm), isolation microvm\n"
             "        the strongest one that is installed and has hardware virtualisation\n"
             "ok      qemu-system-x86_64 7.2.22\n"
+            "        /usr/bin/qemu-system-x86_64\n"
             "ok      50G free of 100G\n"
             "ok      8G of memory, 4 processors\n");
   EXPECT_EQ(worst(findings(facts, selected(facts))), Severity::kOk);

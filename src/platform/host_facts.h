@@ -40,10 +40,11 @@ struct KvmFacts {
 // A program that mvm may use.
 struct Program {
   std::string name;
-  std::string path;        // empty: not installed
-  std::string version;     // empty: not asked (collect_minimal) or not told
-  std::string needed_for;  // "pulling images from registries"
-  std::string package;     // Debian package that has it; empty: none
+  std::string path;         // empty: not installed
+  std::string version;      // empty: not asked (collect_minimal) or not told
+  std::string needed_for;   // "pulling images from registries"
+  std::string package;      // Debian package that has it; empty: none
+  std::string sha256 = {};  // of a monitor's file, hex; empty: not asked, or it cannot be read
   bool found() const { return !path.empty(); }
 };
 
@@ -67,6 +68,7 @@ struct HostFacts {
   std::uint32_t uid = 0;
   CgroupMode cgroup = CgroupMode::kNone;
   bool in_container = false;
+  bool jail_off = false;  // the user's wish: mvm-vmm is started without its jail
 };
 
 // The architecture of guests that run at full speed here; nothing on other processors.

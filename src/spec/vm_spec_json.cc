@@ -136,6 +136,7 @@ void visit_strings(VmSpec& vm, Field&& field) {
   field("backend", vm.backend);
   field("accelerator", vm.accelerator);
   field("engine_program", vm.engine_program);
+  field("network_program", vm.network_program);
   field("kernel_path", vm.kernel_path);
   field("initramfs_path", vm.initramfs_path);
   field("cmdline_extra", vm.cmdline_extra);
@@ -189,10 +190,13 @@ std::string to_json(const VmSpec& vm) {
               {"restart",
                {{"on_failure", vm.restart.on_failure}, {"max_restarts", vm.restart.max_restarts}}},
               {"remove_when_done", vm.remove_when_done},
-              {"tsc_khz", vm.tsc_khz}};
+              {"tsc_khz", vm.tsc_khz},
+              {"jail", vm.jail},
+              {"jail_user", vm.jail_user}};
   VmSpec copy = vm;
   visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
   out["exec_defaults"] = process_json(vm.exec_defaults);
+  if (!vm.restore_dir.empty()) out["restore_dir"] = vm.restore_dir;
   if (vm.process) out["process"] = process_json(*vm.process);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -216,6 +220,10 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   in.read("isolation", isolation);
   in.read("remove_when_done", vm.remove_when_done);
   in.read("tsc_khz", vm.tsc_khz);
+  // A machine that was made by an earlier build may still run; its record says nothing of a jail.
+  if (in.has("jail")) in.read("jail", vm.jail);
+  if (in.has("jail_user")) in.read("jail_user", vm.jail_user);
+  if (in.has("restore_dir")) in.read("restore_dir", vm.restore_dir);
   read_network(in.object("network"), &bad, vm.network);
   read_limits(in.object("limits"), &bad, vm.limits);
   if (const json* restart = in.object("restart")) {

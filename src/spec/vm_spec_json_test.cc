@@ -40,6 +40,9 @@ VmSpec full() {
   vm.run_dir = "/run/mvm/vms/x";
   vm.data_dir = "/data/vms/x";
   vm.engine_program = "/usr/bin/qemu-system-aarch64";
+  vm.network_program = "/libexec/mvm-netd";
+  vm.jail = false;
+  vm.jail_user = 1'900'000'000;
   vm.remove_when_done = true;
   return vm;
 }
@@ -79,6 +82,8 @@ TEST(VmSpecJson, ComesBackWithEveryField) {
   ASSERT_TRUE(vm.process.has_value());
   EXPECT_EQ(vm.process->argv, (std::vector<std::string>{"nginx", "-g", ""}));
   EXPECT_EQ(vm.exec_defaults.user, "nobody");
+  EXPECT_FALSE(vm.jail);
+  EXPECT_EQ(vm.jail_user, 1'900'000'000U);
   EXPECT_TRUE(vm.remove_when_done);
 }
 
@@ -94,7 +99,7 @@ TEST(VmSpecJson, LeavesOptionalFieldsAbsent) {
 TEST(VmSpecJson, HoldsEveryFieldOfTheStructure) {
   // Fails when a field is added to VmSpec and nobody thinks of the JSON: raise the number with the
   // field.
-  EXPECT_EQ(object().size(), 25U);
+  EXPECT_EQ(object().size(), 28U);
   EXPECT_EQ(object()["limits"].size(), 6U);
   EXPECT_EQ(object()["process"].size(), 5U);
 }
@@ -110,7 +115,8 @@ TEST(VmSpecJson, NamesAFieldThatIsMissing) {
   for (const auto& [key, value] : whole.items()) {
     json changed = object();
     changed.erase(key);
-    const bool required = key != "process" && key != "schema";
+    const bool optional = key == "process" || key == "jail" || key == "jail_user";
+    const bool required = !optional && key != "schema";
     const Error error = refusal(changed);
     EXPECT_EQ(error.code() == Errc::kCorrupt, required) << key;
     EXPECT_EQ(error.text().find("field '" + key + "'") != std::string::npos, required)

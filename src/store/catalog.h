@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The catalogue: which images and machines exist. One SQLite file (WAL), opened per command.
+// The catalogue: which images, machines and snapshots exist. One SQLite file (WAL), opened per
+// command.
 //
 // Several processes use it at once; a UNIQUE constraint decides who gets a name. A blob or a
-// machine directory without a record is garbage (see gc.h), so records are written after the files
+// directory without a record is garbage (see gc.h), so records are written after the files
 // they name. Format: docs/formats/store.md.  Threads: one Catalog per thread.
 #pragma once
 
@@ -44,6 +45,21 @@ struct VmRecord {
   bool removed_when_done = false;
 };
 
+// A machine as it was, to be started from as often as one likes.
+struct SnapshotRecord {
+  std::string id;
+  std::string name;
+  std::string vm_name;  // the machine that was saved
+  std::string image_ref;
+  std::string image_digest;
+  std::string saved_by;         // the engine, with its version: "mvm-vmm 0.1.0"
+  std::int64_t created_ms = 0;  // Units: ms since 1970, UTC
+  std::string spec_json;        // of the saved machine; opaque here
+};
+
+// What insert_snapshot() says of a name that is taken.
+Error snapshot_exists(const std::string& name);
+
 // "x86_64", "aarch64"
 std::string_view arch_name(spec::Arch arch);
 
@@ -71,9 +87,10 @@ class Catalog {
   Result<std::vector<ImageRecord>> list_images() const;
   // Errors: kNotFound. The file stays until gc.
   Result<> remove_ref(std::string_view ref);
-  // Removes every ref of a digest. Errors: kNotFound; kBusy naming the machines that use it.
+  // Removes every ref of a digest. Errors: kNotFound; kBusy naming the machines and snapshots that
+  // use it.
   Result<> remove_image(std::string_view digest);
-  // True when a machine was made from it.
+  // True when a machine or a snapshot needs it; of a catalogue opened for writing.
   Result<bool> image_in_use(std::string_view digest) const;
 
   // Errors: kAlreadyExists when the name or id is taken.
@@ -85,6 +102,15 @@ class Catalog {
   Result<std::vector<VmRecord>> list_vms() const;
   // Errors: kNotFound.
   Result<> remove_vm(std::string_view id);
+
+  // Errors: kAlreadyExists when the name or id is taken.
+  Result<> insert_snapshot(const SnapshotRecord& record);
+  // By exact name, else by exact id. Errors: kNotFound.
+  Result<SnapshotRecord> find_snapshot(std::string_view name_or_id) const;
+  // Oldest first.
+  Result<std::vector<SnapshotRecord>> list_snapshots() const;
+  // Errors: kNotFound.
+  Result<> remove_snapshot(std::string_view id);
 
  private:
   struct State;

@@ -10,6 +10,11 @@ constexpr std::size_t kLeastDigestPrefix = 4;
 #define MVM_IMAGE_SELECT \
   "SELECT digest, ref, size_bytes, arch, created_ms, source_digest, config_json FROM images "
 
+// Kind and name of whatever needs the image ?1.
+#define MVM_IMAGE_USERS                                                        \
+  "SELECT 'machine' AS kind, name FROM vms WHERE image_digest = ?1 UNION ALL " \
+  "SELECT 'snapshot', name FROM snapshots WHERE image_digest = ?1"
+
 Result<ImageRecord> image_of(const Statement& row) {
   ImageRecord record;
   record.digest = row.text(0);
@@ -112,27 +117,26 @@ Result<> Catalog::remove_ref(std::string_view ref) {
 
 Result<> Catalog::remove_image(std::string_view digest) {
   // One statement checks and deletes, so that a machine made meanwhile keeps its image.
-  Statement statement =
-      MVM_TRY(Statement::prepare(state_->db.get(),
-                                 "DELETE FROM images WHERE digest = ?1 AND NOT EXISTS (SELECT 1 "
-                                 "FROM vms WHERE image_digest = ?1)"));
+  Statement statement = MVM_TRY(Statement::prepare(
+      state_->db.get(),
+      "DELETE FROM images WHERE digest = ?1 AND NOT EXISTS (" MVM_IMAGE_USERS ")"));
   statement.bind(digest);
   MVM_TRY(statement.step());
   if (sqlite3_changes(state_->db.get()) > 0) return {};
-  Statement users = MVM_TRY(Statement::prepare(
-      state_->db.get(), "SELECT name FROM vms WHERE image_digest = ? ORDER BY name LIMIT 5"));
+  Statement users =
+      MVM_TRY(Statement::prepare(state_->db.get(), MVM_IMAGE_USERS " ORDER BY kind, name LIMIT 5"));
   users.bind(digest);
   std::string names;
-  while (MVM_TRY(users.step())) names += (names.empty() ? "" : ", ") + users.text(0);
+  while (MVM_TRY(users.step()))
+    names += (names.empty() ? "" : ", ") + users.text(0) + " " + users.text(1);
   if (names.empty()) return unknown_image(digest);
   return Error(Errc::kBusy, "image " + std::string(digest.substr(0, 12)) + " is used by: " + names)
-      .with_hint("remove these machines first with: mvmctl rm NAME");
+      .with_hint("remove these first with: mvmctl rm NAME, mvmctl snapshot rm NAME");
 }
 
 Result<bool> Catalog::image_in_use(std::string_view digest) const {
   if (state_->db == nullptr) return false;
-  Statement statement = MVM_TRY(
-      Statement::prepare(state_->db.get(), "SELECT 1 FROM vms WHERE image_digest = ? LIMIT 1"));
+  Statement statement = MVM_TRY(Statement::prepare(state_->db.get(), MVM_IMAGE_USERS " LIMIT 1"));
   statement.bind(digest);
   return statement.step();
 }

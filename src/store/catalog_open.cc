@@ -9,6 +9,8 @@
 namespace mvm::store {
 namespace {
 
+constexpr std::int64_t kFirstWithSnapshots = 2;
+
 Result<std::int64_t> user_version(sqlite3* db) {
   Statement statement = MVM_TRY(Statement::prepare(db, "PRAGMA user_version"));
   if (!MVM_TRY(statement.step())) return sqlite_error(db, "reading the catalogue's version");
@@ -94,6 +96,7 @@ Result<Catalog> Catalog::open_read_only(const Layout& layout) {
   if (!version.has_value()) return std::move(version).error().with_context(path);
   MVM_TRY(check_version(*version, path));
   if (*version == 0) state->db.reset();  // another process is about to make the tables
+  state->has_snapshots = *version >= kFirstWithSnapshots;
   return Catalog(std::move(state));
 }
 

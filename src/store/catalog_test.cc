@@ -38,6 +38,14 @@ class CatalogTest : public ::testing::Test {
     record.spec_json = "{}";
     return record;
   }
+  static SnapshotRecord snapshot(const std::string& id, const std::string& name) {
+    SnapshotRecord record;
+    record.id = id;
+    record.name = name;
+    record.image_digest = std::string(64, '1');
+    record.spec_json = "{}";
+    return record;
+  }
 
   sys::TempDir dir_ = sys::TempDir::create("/tmp", "mvm-store-").value();
   Layout layout_{dir_.path() + "/data", dir_.path() + "/cache", dir_.path() + "/config",
@@ -69,6 +77,8 @@ TEST(Layout, FollowsXdgAndFallsBackToHome) {
 }
 
 TEST(Layout, RefusesRelativeAndMissingHomes) {
+  EXPECT_THAT(layout_of({{"MVM_HOME", "/a/../b"}}).error().text(), HasSubstr("'..'"));
+  EXPECT_EQ(layout_of({{"MVM_HOME", "/a//b/./c/"}})->run_dir, "/a/b/c/run");
   EXPECT_EQ(layout_of({{"MVM_HOME", "x"}}).error().text(), "MVM_HOME='x' is not an absolute path");
   EXPECT_EQ(layout_of({}).error().code(), Errc::kInvalidArgument);
 }
@@ -115,7 +125,7 @@ TEST_F(CatalogTest, KeepsAnImageThatAMachineUses) {
   ASSERT_TRUE(catalog.insert_vm(vm("00aa", "web")).has_value());
   EXPECT_TRUE(catalog.image_in_use(std::string(64, '1')).value());
   EXPECT_EQ(catalog.remove_image(std::string(64, '1')).error().text(),
-            "image 111111111111 is used by: web");
+            "image 111111111111 is used by: machine web");
   ASSERT_TRUE(catalog.remove_vm("00aa").has_value());
   EXPECT_TRUE(catalog.remove_image(std::string(64, '1')).has_value());
   EXPECT_EQ(catalog.remove_ref("x").error().code(), Errc::kNotFound);
@@ -129,6 +139,44 @@ TEST_F(CatalogTest, FindsMachinesByNameAndIdPrefix) {
   EXPECT_EQ(catalog.find_vm("00aa2")->name, "db");
   EXPECT_EQ(catalog.find_vm("00aa").error().text(),
             "'00aa' fits several machines: 00aa11 (web), 00aa22 (db)");
+}
+
+TEST_F(CatalogTest, KeepsAnImageThatASnapshotUses) {
+  Catalog catalog = open();
+  ASSERT_TRUE(catalog.put_image(image("x", '1')).has_value());
+  ASSERT_TRUE(catalog.insert_snapshot(snapshot("00aa", "warm")).has_value());
+  EXPECT_TRUE(catalog.image_in_use(std::string(64, '1')).value());
+  EXPECT_EQ(catalog.remove_image(std::string(64, '1')).error().text(),
+            "image 111111111111 is used by: snapshot warm");
+  EXPECT_EQ(
+      collect(layout_, catalog, {.unused_images = true, .caches = false, .dry_run = false})->images,
+      0U);
+  ASSERT_TRUE(catalog.remove_snapshot("00aa").has_value());
+  EXPECT_TRUE(catalog.remove_image(std::string(64, '1')).has_value());
+}
+
+TEST_F(CatalogTest, FindsSnapshotsByNameThenById) {
+  Catalog catalog = open();
+  ASSERT_TRUE(catalog.insert_snapshot(snapshot("00aa", "warm")).has_value());
+  ASSERT_TRUE(catalog.insert_snapshot(snapshot("00bb", "00aa")).has_value());
+  EXPECT_EQ(catalog.find_snapshot("warm")->id, "00aa");
+  EXPECT_EQ(catalog.find_snapshot("00aa")->id, "00bb");
+  EXPECT_EQ(catalog.find_snapshot("00bb")->name, "00aa");
+  EXPECT_EQ(catalog.find_snapshot("00").error().code(), Errc::kNotFound);
+  EXPECT_EQ(catalog.insert_snapshot(snapshot("00cc", "warm")).error().code(), Errc::kAlreadyExists);
+  EXPECT_EQ(catalog.list_snapshots()->size(), 2U);
+}
+
+TEST_F(CatalogTest, GivesACatalogueOfTheFirstVersionItsSnapshots) {
+  {
+    const Catalog catalog = open();
+    const Database db = open_database(layout_.database_path(), SQLITE_OPEN_READWRITE).value();
+    ASSERT_TRUE(execute(db.get(), "DROP TABLE snapshots; PRAGMA user_version=1").has_value());
+  }
+  const Catalog reader = Catalog::open_read_only(layout_).value();
+  EXPECT_TRUE(reader.list_snapshots()->empty());
+  EXPECT_EQ(reader.find_snapshot("warm").error().code(), Errc::kNotFound);
+  EXPECT_TRUE(open().insert_snapshot(snapshot("00aa", "warm")).has_value());
 }
 
 TEST_F(CatalogTest, OneOfTwoRacersGetsTheName) {
@@ -164,7 +212,7 @@ TEST_F(CatalogTest, RefusesANewerSchemaNamingBothVersions) {
   const auto reopened = Catalog::open(layout_);
   EXPECT_EQ(reopened.error().code(), Errc::kUnsupported);
   EXPECT_THAT(reopened.error().text(),
-              HasSubstr("schema version 9, this mvmctl knows up to version 1"));
+              HasSubstr("schema version 9, this mvmctl knows up to version 2"));
 }
 
 TEST_F(CatalogTest, DamagedDatabaseIsAnErrorThatNamesIt) {
@@ -208,6 +256,20 @@ TEST_F(CatalogTest, CollectRemovesOrphansAndSparesPullsAndRecords) {
       collect(layout_, catalog, {.unused_images = true, .caches = false, .dry_run = false})->images,
       1U);
   EXPECT_FALSE(sys::path_exists(layout_.blob_path(std::string(64, 'a'))));
+}
+
+TEST_F(CatalogTest, CollectRemovesSnapshotsWithoutARecord) {
+  Catalog catalog = open();
+  ASSERT_TRUE(catalog.insert_snapshot(snapshot("00aa", "warm")).has_value());
+  for (const char* id : {"00aa", "00bb"})
+    ASSERT_TRUE(sys::make_dirs(layout_.snapshot_dir(id)).has_value());
+  std::optional<sys::FileLock> maker = lock_images_shared(layout_).value();
+  ASSERT_TRUE(collect(layout_, catalog, {}).has_value());
+  EXPECT_TRUE(sys::path_exists(layout_.snapshot_dir("00bb")));
+  maker.reset();
+  ASSERT_TRUE(collect(layout_, catalog, {}).has_value());
+  EXPECT_TRUE(sys::path_exists(layout_.snapshot_dir("00aa")));
+  EXPECT_FALSE(sys::path_exists(layout_.snapshot_dir("00bb")));
 }
 
 TEST(ConfigJson, SurvivesARoundTrip) {

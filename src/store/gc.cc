@@ -12,17 +12,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The paths directly below a directory; a missing directory is empty.
-std::vector<std::string> children(const std::string& dir) {
-  std::vector<std::string> out;
-  std::error_code ec;
-  for (auto it = fs::directory_iterator(dir, ec); !ec && it != fs::directory_iterator();
-       it.increment(ec)) {
-    out.push_back(it->path().string());
-  }
-  return out;
-}
-
 Result<> remove_counted(const std::string& path, const CollectOptions& options, Bytes& freed) {
   const Bytes used = MVM_TRY(sys::disk_usage(path));
   if (!options.dry_run) MVM_TRY(sys::remove_tree(path));
@@ -30,11 +19,13 @@ Result<> remove_counted(const std::string& path, const CollectOptions& options, 
   return {};
 }
 
-// Digests that must stay: named by a record that is kept, or used by a machine.
+// Digests that must stay: named by a record that is kept, or used by a machine or a snapshot.
 Result<std::set<std::string>> kept_digests(Catalog& catalog, const CollectOptions& options,
                                            Collected& done) {
   std::set<std::string> used;
   for (const VmRecord& vm : MVM_TRY(catalog.list_vms())) used.insert(vm.image_digest);
+  for (const SnapshotRecord& snapshot : MVM_TRY(catalog.list_snapshots()))
+    used.insert(snapshot.image_digest);
   std::set<std::string> kept = used;
   for (const ImageRecord& image : MVM_TRY(catalog.list_images())) {
     if (!options.unused_images || used.contains(image.digest)) {
@@ -52,6 +43,20 @@ Result<std::set<std::string>> kept_digests(Catalog& catalog, const CollectOption
   return kept;
 }
 
+// Directories without a record: a command was killed while it made or removed a snapshot. Whoever
+// makes one holds the images lock, too.
+Result<> collect_snapshots(const Layout& layout, const Catalog& catalog,
+                           const CollectOptions& options, Collected& done) {
+  std::set<std::string> known;
+  for (const SnapshotRecord& snapshot : MVM_TRY(catalog.list_snapshots()))
+    known.insert(snapshot.id);
+  for (const std::string& directory : sys::children(layout.snapshots_dir())) {
+    if (known.contains(fs::path(directory).filename().string())) continue;
+    MVM_TRY(remove_counted(directory, options, done.freed));
+  }
+  return {};
+}
+
 Result<> collect_images(const Layout& layout, Catalog& catalog, const CollectOptions& options,
                         Collected& done) {
   if (!sys::path_exists(layout.images_dir())) return {};
@@ -60,11 +65,12 @@ Result<> collect_images(const Layout& layout, Catalog& catalog, const CollectOpt
     done.busy = true;
     return {};
   }
-  for (const std::string& temp : children(layout.images_tmp_dir())) {
+  for (const std::string& temp : sys::children(layout.images_tmp_dir())) {
     MVM_TRY(remove_counted(temp, options, done.freed));
   }
+  MVM_TRY(collect_snapshots(layout, catalog, options, done));
   const std::set<std::string> kept = MVM_TRY(kept_digests(catalog, options, done));
-  for (const std::string& blob : children(layout.blobs_dir())) {
+  for (const std::string& blob : sys::children(layout.blobs_dir())) {
     if (kept.contains(fs::path(blob).stem().string())) continue;
     MVM_TRY(remove_counted(blob, options, done.freed));
     done.blobs++;
@@ -81,11 +87,12 @@ Result<sys::FileLock> lock_images_shared(const Layout& layout) {
 }
 
 Result<> remove_stale_temporaries(const Layout& layout) {
-  const std::vector<std::string> stale = children(layout.images_tmp_dir());
+  const std::vector<std::string> stale = sys::children(layout.images_tmp_dir());
   if (stale.empty()) return {};
   const auto lock = MVM_TRY(sys::FileLock::try_acquire(layout.images_lock_path()));
   if (!lock) return {};
-  for (const std::string& temp : children(layout.images_tmp_dir())) MVM_TRY(sys::remove_tree(temp));
+  for (const std::string& temp : sys::children(layout.images_tmp_dir()))
+    MVM_TRY(sys::remove_tree(temp));
   return {};
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Garbage: blobs without a record, directories of pulls that were killed, caches that can be
-// rebuilt.
+// Garbage: blobs and snapshots without a record, directories of pulls that were killed, caches that
+// can be rebuilt.
 //
-// A pull holds the images lock shared from its first file to its record; collect() needs it alone,
-// so it never removes what a pull is making. Used by `image prune` and `cache prune`.
+// Pulls, and whoever makes a snapshot, hold the images lock shared from the first file to the
+// record; collect() needs it alone, so it never removes what is being made. Used by `image prune`
+// and `cache prune`.
 #pragma once
 
 #include "core/result.h"

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/layout.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 
 namespace mvm::store {
 namespace {
@@ -14,6 +16,12 @@ Result<std::string> absolute(const char* name, std::string value) {
                  std::string(name) + "='" + value + "' is not an absolute path")
         .with_hint(std::string("set ") + name + " to a path that starts with '/'");
   }
+  // Names of a jail have to be plain.
+  const std::filesystem::path path(value);
+  if (std::ranges::find(path, "..") != path.end())
+    return Error(Errc::kInvalidArgument, std::string(name) + "='" + value + "' has a '..' in it")
+        .with_hint(std::string("set ") + name + " to a path without");
+  value = path.lexically_normal().string();
   while (value.size() > 1 && value.back() == '/') value.pop_back();
   return value;
 }

@@ -41,6 +41,7 @@ Result<> Clients::add_founder(sys::UniqueFd fd) { return add(std::move(fd), true
 
 Result<> Clients::add(sys::UniqueFd fd, bool founder) {
   Client& client = clients_.emplace_back();
+  client.id = next_id_++;
   client.founder = founder;
   client.link = std::make_unique<wire::Link>(
       loop_, std::move(fd),
@@ -74,9 +75,11 @@ void Clients::set_router(Router* router) {
 
 Result<> Clients::on_frame(Client& client, const wire::Frame& frame) {
   if (frame.stream != 0) {
-    if (client.peer != 0) return router_->from_peer(client.peer, frame);
-    if (frame.type != FrameType::kOpen) return {};
-    const wire::Closed closed{wire::Outcome::kRefused, 0, "the machine is not running"};
+    const bool opens = frame.type == FrameType::kOpen;
+    if (client.peer != 0 && !(opens && refusal_)) return router_->from_peer(client.peer, frame);
+    if (!opens) return {};
+    const wire::Closed closed{wire::Outcome::kRefused, 0,
+                              refusal_.value_or("the machine is not running")};
     client.link->send(frame.stream, FrameType::kClosed, 0, wire::encode(closed));
     return {};
   }
@@ -87,6 +90,9 @@ Result<> Clients::on_frame(Client& client, const wire::Frame& frame) {
     case FrameType::kStop:
       handlers_.on_stop(MVM_TRY(wire::decode_stop(frame.payload)));
       return {};
+    case FrameType::kRequest:
+      handlers_.on_request(client.id, MVM_TRY(wire::decode_request(frame.payload)));
+      return {};
     default:
       return Error(Errc::kInvalidArgument, "unexpected frame from a client");
   }
@@ -96,6 +102,7 @@ void Clients::on_gone(Client& client) {
   client.gone = true;
   if (client.peer != 0) router_->remove_peer(client.peer);
   client.peer = 0;
+  handlers_.on_client_gone(client.id);
   if (client.founder) handlers_.on_founder_gone();
   // The link is still on the stack of its own callback.
   loop_.after(Millis(0), [this, &client] {
@@ -107,6 +114,13 @@ void Clients::set_state(const wire::VmState& state) {
   state_ = state;
   for (Client& client : clients_)
     client.link->send_control(FrameType::kState, wire::encode(state_));
+}
+
+void Clients::answer(ClientId id, const wire::Answer& answer) {
+  for (Client& client : clients_) {
+    if (client.id == id && !client.gone)
+      client.link->send_control(FrameType::kAnswer, wire::encode(answer));
+  }
 }
 
 void Clients::drain(const Deadline& deadline) {

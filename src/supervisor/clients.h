@@ -6,6 +6,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 
 #include "supervisor/router.h"
 #include "sys/event_loop.h"
@@ -15,8 +16,12 @@ namespace mvm::supervisor {
 
 class Clients {
  public:
+  using ClientId = std::uint64_t;
   struct Handlers {
     std::function<void(const wire::Stop&)> on_stop;
+    std::function<void(ClientId, wire::Request)> on_request;
+    // What it waited for is nobody's any more.
+    std::function<void(ClientId)> on_client_gone;
     // The command that made the machine has gone.
     std::function<void()> on_founder_gone;
   };
@@ -32,6 +37,10 @@ class Clients {
   void set_router(Router* router);
   // Tells every client, now and on connecting.
   void set_state(const wire::VmState& state);
+  // Answers a request. Fine when the client has gone.
+  void answer(ClientId client, const wire::Answer& answer);
+  // While there is a refusal, new streams are answered with it; open ones are left alone.
+  void refuse_streams(std::optional<std::string> why) { refusal_ = std::move(why); }
   // Runs the loop until everything queued for clients has been taken, or the deadline passes; then
   // hangs up.
   void drain(const Deadline& deadline);
@@ -39,6 +48,7 @@ class Clients {
  private:
   struct Client {
     std::unique_ptr<wire::Link> link;
+    ClientId id = 0;
     Router::PeerId peer = 0;
     bool founder = false;
     bool gone = false;
@@ -55,6 +65,8 @@ class Clients {
   std::list<Client> clients_;
   Router* router_ = nullptr;
   wire::VmState state_;
+  std::optional<std::string> refusal_;
+  ClientId next_id_ = 1;
 };
 
 }  // namespace mvm::supervisor

@@ -13,6 +13,8 @@ using wire::FrameType;
 
 namespace {
 
+std::uint64_t wall_clock_ns() { return static_cast<std::uint64_t>(unix_time().count()); }
+
 std::string guest_text(std::span<const std::byte> payload) {
   std::string out;
   for (const std::byte b : payload.first(std::min<std::size_t>(payload.size(), 2000))) {
@@ -40,6 +42,10 @@ Result<> GuestLink::start(const wire::Configure& configure) {
                      wire::encode(wire::Hello{wire::kProtocolVersion, "mvm-supervisor", ""}));
   link_.send_control(FrameType::kConfigure, wire::encode(configure));
   return {};
+}
+
+void GuestLink::tell_time() {
+  link_.send_control(FrameType::kClock, wire::encode_u64(wall_clock_ns()));
 }
 
 void GuestLink::request_shutdown(const wire::Shutdown& shutdown) {
@@ -75,10 +81,7 @@ Result<> GuestLink::on_frame(const wire::Frame& frame) {
 wire::Configure configure_for(const spec::VmSpec& vm, const backend::LaunchPlan& plan) {
   wire::Configure out;
   out.hostname = vm.hostname;
-  out.wall_clock_ns =
-      static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                     std::chrono::system_clock::now().time_since_epoch())
-                                     .count());
+  out.wall_clock_ns = wall_clock_ns();
   out.entropy = sys::random_bytes(64);
   if (plan.network)
     out.network = wire::NetworkConfig{

@@ -35,6 +35,8 @@ class GuestLink {
   // True while the guest has not read much of what was sent.
   bool congested() const { return link_.congested(); }
   void request_shutdown(const wire::Shutdown& shutdown);
+  // Tells the guest what time it is, when it was held for a while.
+  void tell_time();
 
  private:
   Result<> on_frame(const wire::Frame& frame);

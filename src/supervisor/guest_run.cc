@@ -16,6 +16,10 @@ namespace {
 
 // After the guest has been asked to stop and its grace has passed, it has this long to sync.
 constexpr Millis kSyncGrace{2000};
+// As long as a save may take that a stop has to wait for.
+constexpr Millis kMostHeld{10 * 60 * 1000};
+// An engine whose guest is done has this long to tell what it has counted.
+constexpr Millis kLastWords{1000};
 
 static_assert(backend::kExchangeSize.count == wire::kExchangeSize);
 
@@ -56,8 +60,26 @@ Result<> GuestRun::launch() {
   machine_ = MVM_TRY(engine->launch(plan));
   log::info("engine " + plan.backend + " started, pid " + std::to_string(machine_->pid()));
   MVM_TRY(watch_console(machine_->take_console()));
+  if (sys::UniqueFd memory = machine_->take_exchange())
+    exchange_ = std::make_unique<Exchange>(
+        loop_, std::move(memory), [this](const wire::Frame& frame) { link_->send(frame); },
+        [this] { return link_->congested(); });
+  MVM_TRY(machine_->watch(loop_, {[this, configure = configure_for(vm_, plan)](sys::UniqueFd fd) {
+                                    attach_agent(std::move(fd), configure);
+                                  },
+                                  [this](auto bytes) { logs_.engine.append(bytes); },
+                                  [this](const backend::MachineEnd& end) { on_engine_end(end); }}));
+  boot_timer_ = loop_.after(vm_.limits.boot_deadline, [this] {
+    end_now(with_console(Error(Errc::kTimeout, "the guest was not ready within " +
+                                                   format_duration(vm_.limits.boot_deadline) +
+                                                   " of its start")));
+  });
+  return {};
+}
+
+void GuestRun::attach_agent(sys::UniqueFd fd, const wire::Configure& configure) {
   link_ = std::make_unique<GuestLink>(
-      loop_, machine_->take_agent(),
+      loop_, std::move(fd),
       GuestLink::Handlers{
           [this](const wire::Ready& ready) { on_guest_ready(ready); },
           [this](Error error) {
@@ -67,20 +89,8 @@ Result<> GuestRun::launch() {
               return;
             end_now(with_console(std::move(error)));
           },
-          [this] { end_now(std::nullopt); },
-          [this](const wire::Frame& frame) { return from_guest(frame); }});
-  if (sys::UniqueFd memory = machine_->take_exchange())
-    exchange_ = std::make_unique<Exchange>(
-        loop_, std::move(memory), [this](const wire::Frame& frame) { link_->send(frame); },
-        [this] { return link_->congested(); });
-  MVM_TRY(link_->start(configure_for(vm_, plan)));
-  MVM_TRY(machine_->watch(loop_, [this](const backend::MachineEnd& end) { on_engine_end(end); }));
-  boot_timer_ = loop_.after(vm_.limits.boot_deadline, [this] {
-    end_now(with_console(Error(Errc::kTimeout, "the guest was not ready within " +
-                                                   format_duration(vm_.limits.boot_deadline) +
-                                                   " of its start")));
-  });
-  return {};
+          [this] { end_well(); }, [this](const wire::Frame& frame) { return from_guest(frame); }});
+  if (auto started = link_->start(configure); !started) end_now(started.error());
 }
 
 void GuestRun::to_guest(const wire::Frame& frame) {
@@ -129,7 +139,8 @@ void GuestRun::on_guest_ready(const wire::Ready& ready) {
   ready_ = true;
   loop_.cancel(boot_timer_);
   handlers_.on_ready(ready);
-  if (!vm_.process || ended_) return;
+  // In a restored machine it runs already, as a process of the guest like any other.
+  if (!vm_.process || !vm_.restore_dir.empty() || ended_) return;
   main_ = std::make_unique<MainProcess>(
       router_, logs_.output, [this](const wire::Closed& closed) { on_main_end(closed); });
   if (auto started = main_->start(*vm_.process); !started) end_now(started.error());
@@ -154,16 +165,63 @@ void GuestRun::on_main_end(const wire::Closed& closed) {
   shut_down(Millis(1000), SIGTERM);
 }
 
+void GuestRun::pause(backend::Machine::Done done) {
+  held_ = true;
+  machine_->pause([this, done = std::move(done)](Result<> result) {
+    if (!result) held_ = false;
+    done(std::move(result));
+  });
+}
+
+void GuestRun::resume(backend::Machine::Done done) {
+  machine_->resume([this, done = std::move(done)](Result<> result) {
+    if (result) {
+      held_ = false;
+      link_->tell_time();
+    }
+    done(std::move(result));
+  });
+}
+
+void GuestRun::save(backend::Machine::Done done) {
+  machine_->save(backend::snapshot_files(backend::saving_dir(vm_)), std::move(done));
+}
+
 void GuestRun::shut_down(Millis grace, int signum) {
   if (stopping_ || ended_) return;
   stopping_ = true;
   loop_.cancel(boot_timer_);
   if (!ready_) return end_now(std::nullopt);
+  if (!held_) return ask_to_stop(grace, signum);
+  // A guest that is held could not hear us; its time begins when it goes on, which may be after its
+  // memory has been written to a slow disk.
+  stop_timer_ = loop_.after(kMostHeld, [this] {
+    log::warn("the engine did not let the guest go on and was ended");
+    end_now(std::nullopt);
+  });
+  resume([this, grace, signum](const Result<>& gone_on) {
+    if (ended_) return;
+    loop_.cancel(stop_timer_);
+    if (!gone_on) return end_now(gone_on.error());
+    ask_to_stop(grace, signum);
+  });
+}
+
+void GuestRun::ask_to_stop(Millis grace, int signum) {
   link_->request_shutdown({signum, static_cast<std::uint32_t>(grace.count())});
   stop_timer_ = loop_.after(grace + kSyncGrace, [this] {
     log::warn("the guest did not stop in time and was ended");
     end_now(std::nullopt);
   });
+}
+
+void GuestRun::end_well() {
+  if (ended_) return;
+  ended_ = true;
+  loop_.cancel(boot_timer_);
+  loop_.cancel(stop_timer_);
+  machine_->end();
+  stop_timer_ = loop_.after(kLastWords, [this] { machine_->kill(); });
 }
 
 void GuestRun::end_now(std::optional<Error> why) {
@@ -195,6 +253,7 @@ Error GuestRun::engine_error(const backend::MachineEnd& end) const {
   }
   std::string text = "the " + vm_.backend + " engine ended with " + end.status.text();
   if (!end.engine_output.empty()) text += ": " + last_line(end.engine_output);
+  if (!end.hint.empty()) return Error(Errc::kUnavailable, std::move(text)).with_hint(end.hint);
   return with_console(Error(Errc::kGuestFault, std::move(text)));
 }
 

@@ -34,6 +34,7 @@ class GuestRun {
   struct Logs {
     RotatingLog& console;
     RotatingLog& output;
+    RotatingLog& engine;
   };
 
   // Launches the engine. Errors: those of plan and launch.
@@ -45,15 +46,24 @@ class GuestRun {
 
   Router& router() { return router_; }
   pid_t engine_pid() const { return machine_->pid(); }
+  // As the machine's, for a guest that is ready. A guest that is held has streams that stand still;
+  // they go on where they stood.
+  void pause(backend::Machine::Done done);
+  void resume(backend::Machine::Done done);
+  void save(backend::Machine::Done done);  // into the saving directory
   // Asks the guest to end its processes and sync, then ends the engine; after `grace` without
   // asking further.
   void shut_down(Millis grace, int signum);
+  // The guest is done: ends the engine, which may say its last.
+  void end_well();
   // Ends the engine at once; `why` is the failure to report, nothing when it was wanted.
   void end_now(std::optional<Error> why);
 
  private:
+  void ask_to_stop(Millis grace, int signum);
   GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers);
   Result<> launch();
+  void attach_agent(sys::UniqueFd fd, const wire::Configure& configure);
   Result<> watch_console(sys::UniqueFd fd);
   void to_guest(const wire::Frame& frame);
   Result<> from_guest(const wire::Frame& frame);
@@ -79,6 +89,7 @@ class GuestRun {
   sys::EventLoop::TimerId boot_timer_ = 0;
   sys::EventLoop::TimerId stop_timer_ = 0;
   bool ready_ = false;
+  bool held_ = false;  // from the call of pause() to the end of resume()
   bool stopping_ = false;
   bool ended_ = false;
 };

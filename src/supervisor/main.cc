@@ -2,6 +2,7 @@
 // mvm-supervisor: started by mvmctl with a specification, a connection and a lock
 // (supervisor/launch.h).
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -40,10 +41,13 @@ Result<> supervise(sys::UniqueFd founder) {
       MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/console.log", vm.limits.log_size));
   auto output =
       MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/output.log", vm.limits.log_size));
+  auto engine =
+      MVM_TRY(supervisor::RotatingLog::open(vm.data_dir + "/engine.log", vm.limits.log_size));
   sys::EventLoop loop = MVM_TRY(sys::EventLoop::create());
   Result<> done;
   {
-    supervisor::Supervisor supervisor(loop, vm, std::move(console), std::move(output));
+    supervisor::Supervisor supervisor(loop, vm, std::move(console), std::move(output),
+                                      std::move(engine));
     done = supervisor.run(std::move(founder));
     if (!done) log::error(done.error().text());
     remove_traces(vm);
@@ -57,6 +61,11 @@ Result<> supervise(sys::UniqueFd founder) {
 }  // namespace
 
 int main() {
+  // What a burst of output has taken goes back when it is over: there is one of us for each
+  // machine. Left alone, malloc raises both limits with the first large block and keeps what it was
+  // given.
+  ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  ::mallopt(M_TRIM_THRESHOLD, 512 << 10);
   for (const int fd : {supervisor::kSpecFd, supervisor::kFounderFd, supervisor::kLockFd})
     set_cloexec(fd);
   ::signal(SIGPIPE, SIG_IGN);

@@ -14,8 +14,8 @@ using nlohmann::json;
 using wire::VmPhase;
 
 constexpr int kSchema = 1;
-constexpr std::array kPhases = {VmPhase::kStarting, VmPhase::kReady, VmPhase::kStopping,
-                                VmPhase::kStopped, VmPhase::kFailed};
+constexpr std::array kPhases = {VmPhase::kStarting, VmPhase::kReady,  VmPhase::kStopping,
+                                VmPhase::kStopped,  VmPhase::kFailed, VmPhase::kPaused};
 
 template <class T>
 T number(const json& object, const char* key) {
@@ -42,6 +42,8 @@ std::string_view phase_name(VmPhase phase) {
       return "stopped";
     case VmPhase::kFailed:
       return "failed";
+    case VmPhase::kPaused:
+      return "paused";
   }
   return "failed";
 }

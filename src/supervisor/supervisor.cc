@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "core/log.h"
+#include "sys/io.h"
 #include "sys/signals.h"
 
 namespace mvm::supervisor {
@@ -19,36 +20,54 @@ using wire::VmPhase;
 constexpr Millis kDrainDeadline{1000};
 constexpr Millis kDefaultGrace{10'000};
 
-std::int64_t now_ms() {
-  return std::chrono::duration_cast<Millis>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
 int stop_signal(const spec::VmSpec& vm) {
   if (!vm.process) return SIGTERM;
   const auto signum = sys::parse_signal(vm.process->stop_signal);
   return signum ? *signum : SIGTERM;
 }
 
+// The client has moved the files of a snapshot away, unless it failed or was killed; a monitor that
+// was killed leaves some under other names.
+void discard_saved(const spec::VmSpec& vm) {
+  for (const std::string& path : sys::children(backend::saving_dir(vm))) {
+    if (auto gone = sys::remove_tree(path); !gone) log::warn(gone.error().text());
+  }
+}
+
+spec::VmSpec without_snapshot(spec::VmSpec vm) {
+  vm.restore_dir.clear();
+  return vm;
+}
+
 }  // namespace
 
 Supervisor::Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog console,
-                       RotatingLog output)
+                       RotatingLog output, RotatingLog engine)
     : loop_(loop),
       vm_(std::move(vm)),
+      again_(without_snapshot(vm_)),
       console_log_(std::move(console)),
       output_log_(std::move(output)),
+      engine_log_(std::move(engine)),
       clients_(loop, {[this](const wire::Stop& request) {
                         if (!request.kill)
                           return stop(Millis(request.grace_ms), "stopped on request");
                         stop_wanted_ = true;
                         if (guest_) guest_->end_now(std::nullopt);
                       },
+                      [this](Clients::ClientId client, wire::Request request) {
+                        holds_.request(client, request);
+                      },
+                      [this](Clients::ClientId client) { holds_.client_gone(client); },
                       [this] {
                         if (!vm_.remove_when_done) return;
                         stop_wanted_ = true;
                         if (guest_) guest_->end_now(std::nullopt);
-                      }}) {}
+                      }}),
+      holds_({[this](Clients::ClientId client, const wire::Answer& answer) {
+                clients_.answer(client, answer);
+              },
+              [this](bool paused) { on_paused(paused); }}) {}
 
 Supervisor::~Supervisor() {
   clients_.set_router(nullptr);
@@ -64,7 +83,7 @@ Result<> Supervisor::watch_signals() {
 
 Result<> Supervisor::run(sys::UniqueFd founder) {
   status_.supervisor_pid = ::getpid();
-  status_.started_ms = now_ms();
+  status_.started_ms = unix_time_ms();
   MVM_TRY(watch_signals());
   MVM_TRY(clients_.add_founder(std::move(founder)));
   boot();
@@ -82,7 +101,7 @@ Result<> Supervisor::run(sys::UniqueFd founder) {
 void Supervisor::boot() {
   boot_began_ = Clock::now();
   auto guest = GuestRun::boot(
-      loop_, vm_, {console_log_, output_log_},
+      loop_, status_.restarts == 0 ? vm_ : again_, {console_log_, output_log_, engine_log_},
       {[this](const wire::Ready& ready) { on_ready(ready); },
        [this](const GuestEnd& end) { loop_.after(Millis(0), [this, end] { on_end(end); }); }});
   if (!guest) return finish({std::move(guest).error(), std::nullopt});
@@ -98,15 +117,34 @@ void Supervisor::set_phase(VmPhase phase) {
   // write serves both.
   if (auto written = write_status(vm_.data_dir, status_); !written)
     log::warn(written.error().text());
-  clients_.set_state({phase, status_.exit_code, status_.message, status_.hint});
+  const std::string hint = phase == VmPhase::kPaused ? "mvmctl resume " + vm_.name : status_.hint;
+  clients_.set_state({phase, status_.exit_code, status_.message, hint});
 }
 
 void Supervisor::on_ready(const wire::Ready& ready) {
+  was_ready_ = true;
   status_.ready_ms = std::chrono::duration_cast<Millis>(Clock::now() - boot_began_).count();
   log::info("guest ready after " + std::to_string(status_.ready_ms) + " ms; its own clock: agent " +
             std::to_string(ready.init_us / 1000) + " ms, ready " +
             std::to_string(ready.ready_us / 1000) + " ms");
-  if (!stop_wanted_) set_phase(VmPhase::kReady);
+  // The engine has its files open; their names were only for the start.
+  if (!vm_.restore_dir.empty()) (void)sys::remove_tree(vm_.restore_dir);
+  if (stop_wanted_) return;
+  set_phase(VmPhase::kReady);
+  holds_.begin({[this](backend::Machine::Done done) { guest_->pause(std::move(done)); },
+                [this](backend::Machine::Done done) { guest_->resume(std::move(done)); },
+                [this](backend::Machine::Done done) { guest_->save(std::move(done)); },
+                [this] { discard_saved(vm_); }});
+}
+
+void Supervisor::on_paused(bool paused) {
+  log::info(paused ? "paused on request" : "resumed on request");
+  if (paused)
+    clients_.refuse_streams("machine '" + vm_.name +
+                            "' is paused; let it go on with: mvmctl resume " + vm_.name);
+  else
+    clients_.refuse_streams(std::nullopt);
+  set_phase(paused ? VmPhase::kPaused : VmPhase::kReady);
 }
 
 void Supervisor::stop(Millis grace, const std::string& why) {
@@ -115,18 +153,24 @@ void Supervisor::stop(Millis grace, const std::string& why) {
   log::info("stopping: " + why);
   status_.message = why;
   set_phase(VmPhase::kStopping);
+  holds_.end(Error(Errc::kNotFound, "the machine is being stopped"));
   if (guest_) guest_->shut_down(grace, stop_signal(vm_));
 }
 
 bool Supervisor::should_restart(const GuestEnd& end) const {
   if (!vm_.restart.on_failure || stop_wanted_) return false;
+  // What could not be restored is not something else that boots instead.
+  if (!vm_.restore_dir.empty() && !was_ready_) return false;
   if (!end.failure && end.exit_code.value_or(0) == 0) return false;
   return vm_.restart.max_restarts == 0 || status_.restarts < vm_.restart.max_restarts;
 }
 
 void Supervisor::on_end(const GuestEnd& end) {
+  holds_.end(Error(Errc::kNotFound, "the machine has ended"));
+  clients_.refuse_streams(std::nullopt);
   clients_.set_router(nullptr);
   guest_.reset();
+  discard_saved(vm_);
   if (!should_restart(end)) return finish(end);
   ++status_.restarts;
   log::info("restart " + std::to_string(status_.restarts) + ": " +
@@ -135,7 +179,7 @@ void Supervisor::on_end(const GuestEnd& end) {
 }
 
 void Supervisor::finish(const GuestEnd& end) {
-  status_.ended_ms = now_ms();
+  status_.ended_ms = unix_time_ms();
   status_.engine_pid = 0;
   status_.exit_code = end.exit_code.value_or(0);
   if (end.failure && !stop_wanted_) {

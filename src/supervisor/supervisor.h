@@ -3,8 +3,10 @@
 //
 //             guest ready               stop, ttl, main process ended
 //   starting ─────────────▶ running ─────────────────────────────────▶ stopping ──▶ stopped
-//      │                       │ panic, engine end, broken protocol        engine ended
-//      └── boot failure ───────┴──▶ failed            (with a restart policy: back to starting)
+//      │                     │ ▲ │ panic, engine end, broken protocol      engine ended
+//      │        pause, resume▼ │ │                    (with a restart policy: back to starting)
+//      │                    paused ──▶ failed, stopping: as running
+//      └── boot failure ──────────────▶ failed
 //
 // The supervisor holds the machine's lock all its life; when it is killed, the kernel kills the
 // engine and frees the lock.
@@ -16,6 +18,7 @@
 #include "spec/vm_spec.h"
 #include "supervisor/clients.h"
 #include "supervisor/guest_run.h"
+#include "supervisor/holds.h"
 #include "supervisor/status.h"
 #include "sys/event_loop.h"
 
@@ -23,7 +26,8 @@ namespace mvm::supervisor {
 
 class Supervisor {
  public:
-  Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog console, RotatingLog output);
+  Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog console, RotatingLog output,
+             RotatingLog engine);
   ~Supervisor();
 
   // Lives the machine's life. `founder` is the connection of the command that made it.
@@ -33,6 +37,7 @@ class Supervisor {
  private:
   void boot();
   void on_ready(const wire::Ready& ready);
+  void on_paused(bool paused);
   void on_end(const GuestEnd& end);
   void finish(const GuestEnd& end);
   bool should_restart(const GuestEnd& end) const;
@@ -42,13 +47,17 @@ class Supervisor {
 
   sys::EventLoop& loop_;
   const spec::VmSpec vm_;
+  const spec::VmSpec again_;  // what a restart boots: the disk as it is now, never the snapshot
   RotatingLog console_log_;
   RotatingLog output_log_;
+  RotatingLog engine_log_;
   Clients clients_;
+  Holds holds_;
   std::unique_ptr<GuestRun> guest_;
   sys::UniqueFd signals_;
   Status status_;
   Clock::time_point boot_began_;
+  bool was_ready_ = false;  // at least once
   bool stop_wanted_ = false;
   bool done_ = false;
 };

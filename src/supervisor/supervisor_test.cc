@@ -139,6 +139,102 @@ TEST_F(Whole, IsKilledOnRequest) {
   EXPECT_EQ(final_state().phase, VmPhase::kStopped);
 }
 
+TEST_F(Whole, HoldsAnOpenStreamWhilePausedAndGoesOnWithIt) {
+  start_ready();
+  const auto second = connect();
+  ASSERT_TRUE(second->wait_ready(soon()));
+  // The echo of what is sent in while the guest is held comes when it is not any more.
+  wire::Open open;
+  open.exec.argv = {"cat"};
+  std::string output;
+  std::optional<wire::Closed> closed;
+  std::shared_ptr<agent_client::Stream> stream;
+  agent_client::StreamHandlers handlers;
+  handlers.on_data = [&](std::uint8_t channel, std::span<const std::byte> bytes) {
+    output.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    stream->consumed(channel, bytes.size());
+  };
+  handlers.on_closed = [&](const wire::Closed& end) { closed = end; };
+  stream = second->streams().open(open, std::move(handlers)).value();
+  stream->send(std::as_bytes(std::span(std::string_view("before"))));
+  ASSERT_TRUE(until([&] { return output == "before"; }));
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kPause}, soon()));
+  stream->send(std::as_bytes(std::span(std::string_view(" after"))));
+  stream->send_eof();
+  // The supervisor has passed that on when it answers what was asked behind it.
+  ASSERT_TRUE(second->ask({wire::RequestKind::kPause}, soon()));
+  EXPECT_EQ(output, "before");
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kResume}, soon()));
+  ASSERT_TRUE(until([&] { return closed.has_value(); }));
+  EXPECT_EQ(output, "before after");
+  EXPECT_EQ(closed->code, 0);
+}
+
+TEST_F(Whole, RefusesNewStreamsWhilePausedAndTellsTheNextStep) {
+  start_ready();
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kPause}, soon()));
+  EXPECT_EQ(read_status(vm_.data_dir).value().phase, VmPhase::kPaused);
+  const wire::Closed closed = exec(*founder_, {"true"});
+  EXPECT_EQ(closed.outcome, wire::Outcome::kRefused);
+  EXPECT_THAT(closed.message, HasSubstr("mvmctl resume test"));
+  const Error late = connect()->wait_ready(soon()).error();
+  EXPECT_EQ(late.code(), Errc::kUnavailable);
+  EXPECT_EQ(late.hint(), "mvmctl resume test");
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kResume}, soon()));
+  EXPECT_EQ(read_status(vm_.data_dir).value().phase, VmPhase::kReady);
+  EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
+}
+
+TEST_F(Whole, StopsAPausedMachineInOrder) {
+  start_ready();
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kPause}, soon()));
+  founder_->request_stop({1000, false});
+  EXPECT_EQ(final_state().phase, VmPhase::kStopped);
+  EXPECT_EQ(read_status(vm_.data_dir).value().message, "stopped on request");
+}
+
+TEST_F(Whole, KillsAPausedMachine) {
+  start_ready();
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kPause}, soon()));
+  founder_->request_stop({0, true});
+  EXPECT_EQ(final_state().phase, VmPhase::kStopped);
+}
+
+TEST_F(Whole, EndsAPausedMachineWhenItsTimeIsOver) {
+  vm_.limits.ttl = Millis(1500);
+  start_ready();
+  ASSERT_TRUE(founder_->ask({wire::RequestKind::kPause}, soon()));
+  EXPECT_EQ(final_state().phase, VmPhase::kStopped);
+  EXPECT_THAT(read_status(vm_.data_dir).value().message, HasSubstr("time to live"));
+}
+
+TEST_F(Whole, SaysWhatTheBackendCannotSaveAndGoesOn) {
+  start_ready();
+  const auto saved = founder_->ask({wire::RequestKind::kSave}, soon());
+  EXPECT_EQ(saved.error().code(), Errc::kUnsupported);
+  EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
+}
+
+TEST_F(Whole, RemovesWhatAnInterruptedSaveHasLeftWhenTheMachineEnds) {
+  start_ready();
+  const std::string saving = vm_.data_dir + "/saving";
+  ASSERT_TRUE(sys::make_dirs(saving + "/odd"));
+  ASSERT_TRUE(sys::write_file(saving + "/memory.x1y2z3", "half"));
+  founder_->request_stop({0, true});
+  EXPECT_EQ(final_state().phase, VmPhase::kStopped);
+  EXPECT_TRUE(sys::path_exists(saving));
+  EXPECT_FALSE(sys::path_exists(saving + "/memory.x1y2z3"));
+  EXPECT_FALSE(sys::path_exists(saving + "/odd"));
+}
+
+TEST_F(Whole, HangsUpOnAClientWhoseRequestIsNone) {
+  start_ready();
+  const auto odd = connect();
+  (void)odd->ask({static_cast<wire::RequestKind>(9)}, soon());
+  EXPECT_FALSE(odd->connected());
+  EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
+}
+
 TEST_F(Whole, ServesSeveralCommandsAtOnce) {
   start_ready();
   const auto second = connect();

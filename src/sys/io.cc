@@ -2,6 +2,7 @@
 #include "sys/io.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -92,6 +93,25 @@ Result<> write_file(const std::string& path, std::string_view text, unsigned mod
   return {};
 }
 
+Result<> write_sparse_file(const std::string& path, std::string_view text, unsigned mode) {
+  constexpr std::size_t kBlock = 4096;
+  const UniqueFd fd = MVM_TRY(open_file(path, O_WRONLY | O_CREAT | O_TRUNC, mode));
+  if (::ftruncate(fd.get(), static_cast<off_t>(text.size())) != 0)
+    return Error::from_errno("size of " + path);
+  const auto is_zero = [&](std::size_t at) {
+    return text.substr(at, kBlock).find_first_not_of('\0') == std::string_view::npos;
+  };
+  for (std::size_t at = 0; at < text.size();) {
+    std::size_t end = at;
+    while (end < text.size() && !is_zero(end)) end += kBlock;
+    const std::string_view run = text.substr(at, end - at);
+    MVM_TRY_CTX(write_at(fd.get(), std::as_bytes(std::span(run)), at), "writing " + path);
+    at = end;
+    while (at < text.size() && is_zero(at)) at += kBlock;
+  }
+  return {};
+}
+
 namespace {
 
 Result<> copy_range(int from, int to, off_t begin, off_t end) {
@@ -121,6 +141,8 @@ Result<> copy_range(int from, int to, off_t begin, off_t end) {
 
 Result<> copy_sparse(int from, int to, Bytes size) {
   const auto end = static_cast<off_t>(size.count);
+  struct stat st;
+  if (::fstat(from, &st) == 0 && st.st_size == end && ::ioctl(to, FICLONE, from) == 0) return {};
   if (::ftruncate(to, end) != 0) return Error::from_errno("ftruncate");
   off_t at = 0;
   while (at < end) {
@@ -211,6 +233,17 @@ Result<> from_code(const std::error_code& ec, const std::string& what) {
 }
 
 }  // namespace
+
+std::vector<std::string> children(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::vector<std::string> out;
+  std::error_code ec;
+  for (auto it = fs::directory_iterator(directory, ec); !ec && it != fs::directory_iterator();
+       it.increment(ec)) {
+    out.push_back(it->path().string());
+  }
+  return out;
+}
 
 Result<> remove_tree(const std::string& path) {
   std::error_code ec;

@@ -32,7 +32,11 @@ Result<std::string> read_fd(int fd, Bytes limit = mebibytes(16));
 // Replaces a small file in place; for files whose half-written state matters use AtomicFile.
 Result<> write_file(const std::string& path, std::string_view text, unsigned mode = 0600);
 
-// Copies up to the end of `from`, keeping holes where the file system tells them (SEEK_DATA).
+// The same, with holes where `text` has whole blocks of zeros.
+Result<> write_sparse_file(const std::string& path, std::string_view text, unsigned mode = 0600);
+
+// Copies up to the end of `from` into an empty file, keeping holes where the file system tells them
+// (SEEK_DATA); one that can share the blocks of two files does.
 Result<> copy_sparse(int from, int to, Bytes size);
 
 Result<> set_nonblocking(int fd, bool on);
@@ -55,6 +59,8 @@ Result<UniqueFd> memory_file(const char* name, std::string_view text);
 bool path_exists(const std::string& path);
 // mkdir -p; new directories get `mode`.
 Result<> make_dirs(const std::string& path, unsigned mode = 0700);
+// The paths directly below a directory; one that is missing or cannot be read is empty.
+std::vector<std::string> children(const std::string& directory);
 // rm -r that never follows a symbolic link; a path that is not there is fine.
 Result<> remove_tree(const std::string& path);
 // Bytes allocated on disk below `path`.

@@ -245,5 +245,20 @@ TEST(Signals, AreReadFromADescriptor) {
   ::sigprocmask(SIG_UNBLOCK, &set, nullptr);
 }
 
+TEST(SparseFile, HasTheSameBytesAndTakesNoSpaceForZeros) {
+  const TempDir dir = TempDir::create("/tmp", "mvm-io-").value();
+  const std::string path = dir.path() + "/sparse";
+  std::string text(1 << 20, '\0');
+  text[5000] = 'a';
+  text += "end";
+  ASSERT_TRUE(write_sparse_file(path, text));
+  EXPECT_EQ(read_file(path).value(), text);
+  struct stat st{};
+  ASSERT_EQ(::stat(path.c_str(), &st), 0);
+  EXPECT_LE(st.st_blocks, 2 * 4096 / 512);
+  ASSERT_TRUE(write_sparse_file(path, ""));
+  EXPECT_EQ(read_file(path).value(), "");
+}
+
 }  // namespace
 }  // namespace mvm::sys

@@ -250,7 +250,7 @@ Result<Child> spawn(const Command& command) {
     ::waitpid(pid, nullptr, 0);
     return error;
   }
-  Child child(pid, std::move(pidfd), command.contain ? SIGTERM : SIGKILL);
+  Child child(pid, std::move(pidfd), command.contain ? SIGTERM : command.kill_signal);
   MVM_TRY(await_exec(pipe.read_end.get(), name));
   return child;
 }

@@ -37,6 +37,9 @@ struct Command {
   // For tools that start others: whatever of them still runs is killed when the program ends, or
   // when we do. The pid is then that of a guard between us and the program, which ends as it did.
   bool contain = false;
+  // What ends it for good, in the place of SIGKILL: for a program that is the guard of another and
+  // kills that one on this signal.
+  int kill_signal = 9;
   bool default_signals = true;  // unblock and reset every signal
 };
 
@@ -64,7 +67,9 @@ class Child {
   Result<> signal(int signum) const;
   // Waits for the end and reaps. Errors: the deadline's.
   Result<ExitStatus> wait(const Deadline& deadline = Deadline::none());
-  // SIGKILL (to a contained program by its guard), then reap; does nothing when already reaped.
+  // SIGKILL, to a program with a guard by that one. Errors: as of signal().
+  Result<> kill() const { return signal(kill_signal_); }
+  // kill(), then reap; does nothing when already reaped.
   void kill_and_reap();
   // Gives up ownership: the process goes on without us.
   void detach();

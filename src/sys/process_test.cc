@@ -156,7 +156,7 @@ TEST_F(Spawn, ResetsSignalsThatWeIgnoreOrBlock) {
   sigemptyset(&usr1);
   sigaddset(&usr1, SIGUSR1);
   ::sigprocmask(SIG_BLOCK, &usr1, &before);
-  const std::string status = output_of(shell("grep -E 'SigBlk|SigIgn' /proc/$$/status"));
+  const std::string status = output_of(shell("exec grep -E 'SigBlk|SigIgn' /proc/self/status"));
   ::sigprocmask(SIG_SETMASK, &before, nullptr);
   EXPECT_EQ(status, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
 }

@@ -19,7 +19,7 @@ void store_u32(std::byte* at, std::uint32_t value) {
 
 bool known(std::uint8_t type) {
   return (type >= static_cast<std::uint8_t>(FrameType::kHello) &&
-          type <= static_cast<std::uint8_t>(FrameType::kTaken)) ||
+          type <= static_cast<std::uint8_t>(FrameType::kClock)) ||
          (type >= static_cast<std::uint8_t>(FrameType::kOpen) &&
           type <= static_cast<std::uint8_t>(FrameType::kDataAt));
 }

@@ -29,6 +29,9 @@ enum class FrameType : std::uint8_t {
   kState = 9,      // supervisor → client: VmState
   kStop = 10,      // client → supervisor: Stop
   kTaken = 11,     // host → guest: u32 offset; what lay there on the exchange disk has been read
+  kRequest = 12,   // client → supervisor: Request
+  kAnswer = 13,    // supervisor → client: Answer, to its requests in their order
+  kClock = 14,     // host → guest: u64 nanoseconds since the epoch, after the guest was held
   // Streams, any other number; opened by the host side.
   kOpen = 16,     // host → guest: Open
   kStarted = 17,  // guest → host: the process runs; payload: u32 pid

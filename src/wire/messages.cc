@@ -197,7 +197,7 @@ Result<VmState> decode_vm_state(Bytespan in) {
   Reader r(in);
   VmState m;
   const auto phase = r.number<std::uint8_t>();
-  if (phase > static_cast<std::uint8_t>(VmPhase::kFailed)) return malformed("state");
+  if (phase > static_cast<std::uint8_t>(VmPhase::kPaused)) return malformed("state");
   m.phase = static_cast<VmPhase>(phase);
   m.exit_code = r.number<std::int32_t>();
   m.message = r.text();
@@ -213,6 +213,49 @@ Result<Stop> decode_stop(Bytespan in) {
   m.grace_ms = r.number<std::uint32_t>();
   m.kill = r.boolean();
   return finish(r, m, "stop");
+}
+
+Payload encode(const Request& m) {
+  return Writer().number(static_cast<std::uint8_t>(m.kind)).take();
+}
+
+Result<Request> decode_request(Bytespan in) {
+  Reader r(in);
+  Request m;
+  const auto kind = r.number<std::uint8_t>();
+  if (kind < static_cast<std::uint8_t>(RequestKind::kPause) ||
+      kind > static_cast<std::uint8_t>(RequestKind::kSaved))
+    return malformed("request");
+  m.kind = static_cast<RequestKind>(kind);
+  return finish(r, m, "request");
+}
+
+// The code is 0 for done; a failure's is one more than its place in Errc.
+Payload encode(const Answer& m) {
+  if (!m.failure) return Writer().number(std::uint8_t{0}).text("").text("").take();
+  const auto code = static_cast<std::uint8_t>(static_cast<int>(m.failure->code()) + 1);
+  return Writer().number(code).text(m.failure->text()).text(m.failure->hint()).take();
+}
+
+Result<Answer> decode_answer(Bytespan in) {
+  Reader r(in);
+  const auto code = r.number<std::uint8_t>();
+  std::string message = r.text();
+  std::string hint = r.text();
+  if (!r.done() || code > static_cast<std::uint8_t>(Errc::kIo) + 1) return malformed("answer");
+  Answer m;
+  if (code == 0) return m;
+  Error failure(static_cast<Errc>(code - 1), std::move(message));
+  m.failure = std::move(failure).with_hint(std::move(hint));
+  return m;
+}
+
+Payload encode_u64(std::uint64_t value) { return Writer().number(value).take(); }
+
+Result<std::uint64_t> decode_u64(Bytespan in) {
+  Reader r(in);
+  const auto value = r.number<std::uint64_t>();
+  return finish(r, value, "number");
 }
 
 Payload encode_u32(std::uint32_t value) { return Writer().number(value).take(); }

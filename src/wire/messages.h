@@ -139,7 +139,8 @@ enum class VmPhase : std::uint8_t {
   kReady = 1,
   kStopping = 2,
   kStopped = 3,
-  kFailed = 4
+  kFailed = 4,
+  kPaused = 5
 };
 struct VmState {
   VmPhase phase = VmPhase::kStarting;
@@ -152,6 +153,25 @@ struct Stop {
   bool kill = false;  // do not ask the guest
 };
 
+// What a client may ask of a machine that runs or is paused.
+enum class RequestKind : std::uint8_t {
+  kPause = 1,
+  kResume = 2,
+  // Holds the guest and has the engine write its state and memory into the machine's saving
+  // directory. The guest stays held until the same client says kSaved or is gone: nobody writes to
+  // the machine's disk. What the client has not moved away by then is removed.
+  kSave = 3,
+  kSaved = 4,
+};
+struct Request {
+  RequestKind kind = RequestKind::kPause;
+};
+
+// What became of a request: done, or why not.
+struct Answer {
+  std::optional<Error> failure;
+};
+
 Payload encode(const Hello&);
 Payload encode(const Configure&);
 Payload encode(const Ready&);
@@ -162,6 +182,8 @@ Payload encode(const FileInfo&);
 Payload encode(const DiffEntry&);
 Payload encode(const VmState&);
 Payload encode(const Stop&);
+Payload encode(const Request&);
+Payload encode(const Answer&);
 
 using Bytespan = std::span<const std::byte>;
 Result<Hello> decode_hello(Bytespan);  // the version is checked too
@@ -172,6 +194,8 @@ Result<Open> decode_open(Bytespan);
 Result<Closed> decode_closed(Bytespan);
 Result<VmState> decode_vm_state(Bytespan);
 Result<Stop> decode_stop(Bytespan);
+Result<Request> decode_request(Bytespan);
+Result<Answer> decode_answer(Bytespan);
 Result<std::uint32_t> decode_u32(Bytespan);  // kCredit, kStarted, kSignal
 
 // Bytes of a channel that lie on the exchange disk. Units: bytes; whole blocks of the disk.
@@ -189,6 +213,8 @@ struct Resize {
 Payload encode(const Resize&);
 Result<Resize> decode_resize(Bytespan);
 Payload encode_u32(std::uint32_t value);
+Payload encode_u64(std::uint64_t value);
+Result<std::uint64_t> decode_u64(Bytespan);  // kClock
 
 // FileInfo and DiffEntry records come as a stream: each is preceded by its length (u32).
 // Takes the first whole record out of `buffer`; nothing when it is not complete yet.

@@ -71,6 +71,9 @@ std::vector<Sample> samples() {
       sample("state", encode(VmState{VmPhase::kFailed, -1, "panic", "look at the console"}),
              decode_vm_state),
       sample("stop", encode(Stop{5000, true}), decode_stop),
+      sample("request", encode(Request{RequestKind::kSave}), decode_request),
+      sample("answer", encode(Answer{Error(Errc::kNoSpace, "disk full").with_hint("free some")}),
+             decode_answer),
       sample("resize", encode(Resize{24, 80}), decode_resize),
       sample("data-at", encode(DataAt{8192, 262144}), decode_data_at)};
   for (int kind = 2; kind <= 9; ++kind) {
@@ -191,8 +194,27 @@ TEST(Enumerations, OutOfRangeAreRefused) {
   closed[0] = std::byte{6};
   EXPECT_FALSE(decode_closed(closed).has_value());
   Payload state = encode(VmState{});
-  state[0] = std::byte{5};
+  state[0] = std::byte{6};
   EXPECT_FALSE(decode_vm_state(state).has_value());
+  Payload answer = encode(Answer{});
+  answer[0] = std::byte{16};
+  EXPECT_FALSE(decode_answer(answer).has_value());
+  for (const int kind : {0, 5}) {
+    Payload request = encode(Request{});
+    request[0] = static_cast<std::byte>(kind);
+    EXPECT_FALSE(decode_request(request).has_value()) << kind;
+  }
+}
+
+TEST(AnswerMessage, KeepsAFailureWithItsCodeAndHint) {
+  const Answer answer =
+      decode_answer(encode(Answer{Error(Errc::kNoSpace, "disk full").with_hint("free some")}))
+          .value();
+  ASSERT_TRUE(answer.failure.has_value());
+  EXPECT_EQ(answer.failure->code(), Errc::kNoSpace);
+  EXPECT_EQ(answer.failure->text(), "disk full");
+  EXPECT_EQ(answer.failure->hint(), "free some");
+  EXPECT_FALSE(decode_answer(encode(Answer{})).value().failure.has_value());
 }
 
 TEST(Numbers, RoundTripAndMayNotBeShort) {

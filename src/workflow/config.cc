@@ -24,6 +24,7 @@ constexpr std::array kKeys = {
     ConfigKey{"memory", "memory of a machine", "512M"},
     ConfigKey{"disk", "size of a machine's scratch disk", "8G"},
     ConfigKey{"network", "user or none", "user"},
+    ConfigKey{"jail", "of the mvm-vmm engine, required or off", "required"},
 };
 
 const ConfigKey* find_key(std::string_view name) {
@@ -52,6 +53,9 @@ Result<> check_value(const std::string& key, const std::string& value) {
   } else if (key == "network" && value != "user" && value != "none") {
     return Error(Errc::kInvalidArgument, "'" + value + "' is not a network mode")
         .with_hint("choose user or none");
+  } else if (key == "jail" && value != "required" && value != "off") {
+    return Error(Errc::kInvalidArgument, "'" + value + "' says nothing about the jail")
+        .with_hint("choose required or off");
   }
   return {};
 }

@@ -31,6 +31,8 @@ class Config {
   static Result<Config> parse(std::string_view text, const std::string& name);
 
   std::optional<std::string> get(std::string_view key) const;
+  // Whether the engine is to be jailed, which is so unless it is set otherwise.
+  bool jail() const { return get("jail") != "off"; }
   // Errors: kInvalidArgument. An empty value removes the key.
   Result<> set(const std::string& key, const std::string& value);
   // Errors: those of writing; the old file stays whole.

@@ -31,6 +31,7 @@ struct CreateRequest {
   std::string kernel_file;  // empty: Debian's
   std::string cmdline_extra;
   bool remove_when_done = false;
+  bool jail = true;  // of engines that have one
 
   // The process: laid over what the image says.
   std::optional<std::string> entrypoint;  // "" removes the image's
@@ -73,6 +74,6 @@ spec::ProcessSpec process_for(
 
 // Errors: kInvalidArgument unless it is 1 to 63 of a-z A-Z 0-9 . _ - and begins with a letter or
 // digit.
-Result<> check_name(const std::string& name);
+Result<> check_name(const std::string& name, const char* what = "machine");
 
 }  // namespace mvm::workflow

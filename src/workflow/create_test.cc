@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "workflow/start.h"
+
 namespace mvm::workflow {
 namespace {
 
@@ -53,6 +55,12 @@ INSTANTIATE_TEST_SUITE_P(
              {"sh", "-c", "ls"}},
         Case{"removed entrypoint", {"nginx"}, {"-g"}, "", {"ls"}, {"ls"}},
         Case{"removed entrypoint alone", {"nginx"}, {"-g"}, "", {}, {}}));
+
+TEST(JailUser, IsAnotherForEachMachineAndInItsRange) {
+  EXPECT_EQ(jail_user("0000000000000000"), 0x7000'0000U);
+  EXPECT_EQ(jail_user("ffffffff00000000"), 0x77ff'ffffU);
+  EXPECT_NE(jail_user("0123456789abcdef"), jail_user("0123456889abcdef"));
+}
 
 TEST(Process, PrefersTheRequestToTheImage) {
   spec::ImageConfig image;

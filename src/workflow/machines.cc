@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/machines.h"
 
-#include <filesystem>
 #include <set>
 
 #include "core/log.h"
@@ -74,9 +73,8 @@ void sweep_orphans(const store::Layout& layout, const std::vector<store::VmRecor
   for (const store::VmRecord& record : records) known.insert(record.id);
   std::set<std::string> orphans;
   for (const std::string& root : {layout.run_dir + "/vms", layout.vms_dir()}) {
-    std::error_code ec;
-    for (const auto& entry : std::filesystem::directory_iterator(root, ec)) {
-      std::string id = entry.path().filename();
+    for (const std::string& path : sys::children(root)) {
+      std::string id = path.substr(root.size() + 1);
       if (!known.contains(id)) orphans.insert(std::move(id));
     }
   }

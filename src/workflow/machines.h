@@ -21,8 +21,8 @@ struct Machine {
   store::VmRecord record;
   supervisor::Status status;
   bool alive = false;
-  // "starting", "running", "stopping", "stopped", "failed", "crashed" (supervisor killed or host
-  // rebooted)
+  // "starting", "running", "paused", "stopping", "stopped", "failed", "crashed" (supervisor killed
+  // or host rebooted)
   std::string state;
 };
 

@@ -9,8 +9,11 @@
 namespace mvm::workflow {
 
 struct Programs {
+  std::string directory;
   std::string supervisor;
   std::string agent;
+  std::string netd;
+  std::string vmm;
 };
 
 // Errors: kNotFound naming the missing program: the installation is incomplete.

@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
               .unit = "ms",
               .ours = repeat(kProbes, [] { return time_ms([] { platform::probe_kvm(); }); }),
               .at_most = 20});
-  const platform::CollectOptions options{home.path(), home.path()};
+  const platform::CollectOptions options{home.path(), home.path(), ""};
   platform::collect_minimal(options);
   report.add({.name = "host facts, the probe remembered",
               .unit = "ms",

@@ -11,6 +11,7 @@
 #include "backend/registry/registry.h"
 #include "engine.h"
 #include "supervisor/guest_link.h"
+#include "sys/files.h"
 #include "sys/io.h"
 
 namespace mvm::contract {
@@ -31,17 +32,23 @@ class Booted {
     machine_ = backend.launch(plan).value();
     pid = machine_->pid();
     console_ = machine_->take_console();
+    backend::Machine::Events events;
+    events.on_agent = [this, &loop, configure = supervisor::configure_for(vm, plan)](
+                          sys::UniqueFd fd) { attach(loop, std::move(fd), configure); };
+    events.on_end = [this](const MachineEnd& end) {
+      ++ends;
+      last_end = end;
+    };
+    EXPECT_TRUE(machine_->watch(loop, std::move(events)));
+  }
+  void attach(sys::EventLoop& loop, sys::UniqueFd fd, const wire::Configure& configure) {
     link_ = std::make_unique<supervisor::GuestLink>(
-        loop, machine_->take_agent(),
+        loop, std::move(fd),
         supervisor::GuestLink::Handlers{
             [this](const wire::Ready&) { ++ready; },
             [this](Error error) { faults += error.text() + "; "; }, [this] { ++halted; },
             [this](const wire::Frame& frame) { return streams_.handle(frame); }});
-    EXPECT_TRUE(link_->start(supervisor::configure_for(vm, plan)));
-    EXPECT_TRUE(machine_->watch(loop, [this](const MachineEnd& end) {
-      ++ends;
-      last_end = end;
-    }));
+    EXPECT_TRUE(link_->start(configure));
   }
   // Starts a command in the guest; what it says and how it ends is kept here.
   void exec(std::vector<std::string> argv) {
@@ -59,6 +66,12 @@ class Booted {
     stream_->send_eof();
   }
   void kill() { machine_->kill(); }
+  void pause(backend::Machine::Done done) { machine_->pause(std::move(done)); }
+  void resume(backend::Machine::Done done) { machine_->resume(std::move(done)); }
+  void end() { machine_->end(); }
+  void save(const backend::SnapshotFiles& files, backend::Machine::Done done) {
+    machine_->save(files, std::move(done));
+  }
   void shut_down() { link_->request_shutdown({SIGTERM, 500}); }
 
   pid_t pid = 0;
@@ -87,7 +100,13 @@ class Contract : public testing::Test {
     vm_ = *vm;
     backend_ = backend::find_backend(engine().backend).value();
   }
-  std::unique_ptr<Booted> launch() { return std::make_unique<Booted>(loop_, *backend_, vm_); }
+  // Each machine has a directory of its own, as the supervisor would give it.
+  std::unique_ptr<Booted> launch() {
+    run_dirs_.push_back(sys::TempDir::create("/tmp", "mvm-contract-").value());
+    spec::VmSpec vm = vm_;
+    vm.run_dir = vm.data_dir = run_dirs_.back().path();
+    return std::make_unique<Booted>(loop_, *backend_, vm);
+  }
   std::unique_ptr<Booted> boot() {
     auto out = launch();
     EXPECT_TRUE(until([&] { return out->ready > 0 || out->ends > 0; }));
@@ -95,12 +114,31 @@ class Contract : public testing::Test {
     return out;
   }
   template <class Condition>
-  bool until(Condition condition) {
-    const Deadline deadline = Deadline::after(engine().boot_deadline, "the condition");
+  bool until(Condition condition, Millis limit = engine().boot_deadline) {
+    const Deadline deadline = Deadline::after(limit, "the condition");
     while (!condition()) {
       if (!loop_.run_once(deadline)) return false;
     }
     return true;
+  }
+  Result<> hold(Booted& machine, void (Booted::*act)(backend::Machine::Done)) {
+    std::optional<Result<>> out;
+    (machine.*act)([&](Result<> done) { out = std::move(done); });
+    EXPECT_TRUE(until([&] { return out.has_value(); }));
+    return out.value_or(Error(Errc::kTimeout, "no answer"));
+  }
+  // Where launch() has put the data of the machine that it has made last.
+  std::string saving_dir() const {
+    spec::VmSpec vm;
+    vm.data_dir = run_dirs_.back().path();
+    return backend::saving_dir(vm);
+  }
+  Result<> save(Booted& machine) {
+    std::optional<Result<>> out;
+    machine.save(backend::snapshot_files(saving_dir()),
+                 [&](Result<> done) { out = std::move(done); });
+    EXPECT_TRUE(until([&] { return out.has_value(); }));
+    return out.value_or(Error(Errc::kTimeout, "no answer"));
   }
   bool exists(pid_t pid) { return ::kill(pid, 0) == 0; }
   std::string run(Booted& machine, std::vector<std::string> argv) {
@@ -109,6 +147,7 @@ class Contract : public testing::Test {
     return machine.output;
   }
 
+  std::vector<sys::TempDir> run_dirs_;
   sys::EventLoop loop_ = sys::EventLoop::create().value();
   spec::VmSpec vm_;
   const backend::Backend* backend_ = nullptr;
@@ -138,11 +177,48 @@ TEST_F(Contract, ReportsAnEndOnceAfterAKill) {
   EXPECT_FALSE(exists(machine->pid));
 }
 
+TEST_F(Contract, EndsWhenItIsToldTo) {
+  const auto machine = boot();
+  machine->end();
+  ASSERT_TRUE(until([&] { return machine->ends > 0; }));
+  EXPECT_FALSE(exists(machine->pid));
+}
+
 TEST_F(Contract, IsKilledWhileItBoots) {
   const auto machine = launch();
   machine->kill();
   ASSERT_TRUE(until([&] { return machine->ends > 0; }));
   EXPECT_EQ(machine->ready, 0);
+}
+
+TEST_F(Contract, HoldsItsStreamsWhilePausedAndGoesOnWithThem) {
+  const auto machine = boot();
+  ASSERT_TRUE(backend_->capabilities().pause);
+  ASSERT_TRUE(hold(*machine, &Booted::pause));
+  machine->exec({"echo", "late"});
+  EXPECT_FALSE(until([&] { return machine->closed || !machine->output.empty(); }, Millis(500)));
+  EXPECT_EQ(machine->output, "");
+  ASSERT_TRUE(hold(*machine, &Booted::resume));
+  ASSERT_TRUE(until([&] { return machine->closed.has_value(); })) << machine->faults;
+  EXPECT_EQ(machine->output, "late\n");
+  EXPECT_EQ(machine->ends, 0);
+}
+
+TEST_F(Contract, IsPausedAndResumedAgainAndAgain) {
+  const auto machine = boot();
+  for (int round = 0; round < 3; ++round) {
+    ASSERT_TRUE(hold(*machine, &Booted::pause));
+    ASSERT_TRUE(hold(*machine, &Booted::resume));
+  }
+  EXPECT_EQ(run(*machine, {"echo", "here"}), "here\n");
+}
+
+TEST_F(Contract, IsKilledWhilePaused) {
+  const auto machine = boot();
+  ASSERT_TRUE(hold(*machine, &Booted::pause));
+  machine->kill();
+  ASSERT_TRUE(until([&] { return machine->ends > 0; }));
+  EXPECT_FALSE(exists(machine->pid));
 }
 
 TEST_F(Contract, HaltsWhenItIsAskedTo) {
@@ -170,6 +246,21 @@ TEST_F(Contract, LeavesNoProcessWhenTheMachineIsDestroyed) {
   EXPECT_FALSE(exists(pid));
 }
 
+TEST_F(Contract, SavesAMachineThatAnotherStartsFrom) {
+  if (!backend_->capabilities().snapshot) GTEST_SKIP() << "this engine has no snapshots";
+  const auto saved = boot();
+  EXPECT_EQ(run(*saved, {"sh", "-c", "echo kept > /tmp/mark; cat /tmp/mark"}), "kept\n");
+  ASSERT_TRUE(hold(*saved, &Booted::pause));
+  const Result<> done = save(*saved);
+  ASSERT_TRUE(done) << done.error().text();
+  const std::string kept = run_dirs_.back().path() + "/kept";
+  ASSERT_EQ(::rename(saving_dir().c_str(), kept.c_str()), 0);
+  vm_.restore_dir = kept;
+  const auto started = boot();
+  ASSERT_EQ(started->ready, 1);
+  EXPECT_EQ(run(*started, {"cat", "/tmp/mark"}), "kept\n");
+}
+
 #if MVM_ENGINE_IS_MACHINE  // something that can be switched off
 TEST_F(Contract, ReportsAPoweroffFromInside) {
   const auto machine = boot();
@@ -177,7 +268,8 @@ TEST_F(Contract, ReportsAPoweroffFromInside) {
   ASSERT_TRUE(until([&] { return machine->ends > 0; }));
   EXPECT_EQ(machine->ends, 1);
   EXPECT_THAT(machine->last_end->reason,
-              testing::AnyOf(EndReason::kGuestPoweroff, EndReason::kGuestReset));
+              testing::AnyOf(EndReason::kGuestPoweroff, EndReason::kGuestReset))
+      << machine->last_end->status.text() << ": " << machine->last_end->engine_output;
 }
 #endif
 

@@ -24,7 +24,16 @@ MVMCTL = os.environ.get("MVMCTL", "mvmctl")
 # Scales the counts and sizes of the stress tests: 1 is what the specification promises.
 SCALE = float(os.environ.get("MVM_E2E_SCALE", "1"))
 
-POSTURE = "mvm: backend qemu (tcg), isolation emulated"
+# On a host whose KVM works (the lab) another backend is chosen: MVM_E2E_POSTURE says which line to expect.
+POSTURE = os.environ.get("MVM_E2E_POSTURE", "mvm: backend qemu (tcg), isolation emulated")
+BACKEND = POSTURE.split()[2]
+ISOLATION = POSTURE.rsplit("isolation ", 1)[1].split(":")[0]
+
+# What the engine's process is called.
+ENGINE = {"qemu": "qemu-system"}.get(BACKEND, BACKEND)
+
+# How many times longer than on a quiet machine something may take: in the lab every instruction is emulated.
+SLOWNESS = float(os.environ.get("MVM_E2E_SLOWNESS") or 1)
 
 
 def scaled(count, least=1):
@@ -55,20 +64,28 @@ class Output:
 
 
 def processes_of(home):
-    """pid -> command line of every living process whose environment names this home."""
+    """pid -> command line of every living process whose environment names this home.
+
+    In a jail the environment is empty; the command line names the jail's files. A monitor and its
+    guard are one: the child is not told while its guard lives.
+    """
     wanted = f"MVM_HOME={home}".encode()
+    jailed = f"{home}/run/".encode()
     found = {}
+    parents = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         with contextlib.suppress(OSError):
-            if wanted not in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
-                continue
-            state = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[0]
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            if b"--jail" not in words or not any(word.startswith(jailed) for word in words):
+                if wanted not in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                    continue
+            state, parent = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
                 found[int(entry)] = b" ".join(words).decode(errors="replace")[:200]
-    return found
+                parents[int(entry)] = int(parent)
+    return {p: line for p, line in found.items() if found.get(parents[p]) != line}
 
 
 def wait_until(condition, seconds=10, what="condition"):
@@ -182,7 +199,7 @@ class Home:
             for line in Path("/proc/self/mountinfo").read_text().splitlines()
             if str(self.root) in line
         ]
-        for folder in ("data/vms", "run/vms", "data/images/tmp"):
+        for folder in ("data/vms", "data/snapshots", "run/vms", "data/images/tmp"):
             place = self.path / folder
             if place.is_dir():
                 found += [
@@ -232,6 +249,15 @@ def _sha256(file):
     while chunk := file.read(1 << 20):
         digest.update(chunk)
     return digest.hexdigest()
+
+
+def in_own_mounts(home, script, timeout=60):
+    """Runs a script whose mounts nobody else sees; without root in a user namespace, as the same user."""
+    own = ["-m"] if os.geteuid() == 0 else ["-Um", "--map-current-user", "--keep-caps"]
+    env = home.env(MVMCTL=os.path.abspath(MVMCTL))
+    return subprocess.run(
+        ["unshare", *own, "sh", "-c", script], env=env, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def free_port(kind=socket.SOCK_STREAM):

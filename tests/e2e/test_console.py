@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -196,6 +197,7 @@ def test_progress_is_shown_on_a_terminal_only(shared, terminal):
     assert (piped.out, piped.err) == (b"", b"")
 
 
+@pytest.mark.skipif(not shutil.which("mmdebstrap"), reason="mmdebstrap is not installed")
 def test_a_step_of_more_than_a_second_shows_its_time_on_a_terminal(home, terminal):
     session = terminal(home, "image", "pull", "debian:bookworm")
     session.expect("fetching debian:bookworm")

@@ -8,7 +8,7 @@ import subprocess
 import tarfile
 
 import pytest
-from mvm import MVMCTL, Home
+from mvm import Home, in_own_mounts
 from oci import APP_CONFIG, Layer, LayoutDir, busybox_layer
 
 ENTRY = "entry default as 1500:1600 in /srv with blue\n"
@@ -292,15 +292,6 @@ def test_truncated_erofs_is_a_clear_fault_of_the_image(home):
     done = home.run("run", "--boot-timeout", "20s", "--", "true")
     assert done.code == 125, done
     assert any(word in done.errors.lower() for word in ("image", "erofs", "root")), done
-
-
-def in_own_mounts(home, script):
-    """Runs a script whose mounts nobody else sees; without root in a user namespace, as the same user."""
-    own = ["-m"] if os.geteuid() == 0 else ["-Um", "--map-current-user", "--keep-caps"]
-    env = home.env(MVMCTL=os.path.abspath(MVMCTL))
-    return subprocess.run(
-        ["unshare", *own, "sh", "-c", script], env=env, capture_output=True, text=True, timeout=60
-    )
 
 
 def test_full_disk_is_told_and_leaves_nothing(home, layout):

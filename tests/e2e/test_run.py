@@ -88,7 +88,7 @@ def test_limits_are_what_the_guest_sees(home):
 def test_ephemeral_machine_keeps_its_writes_in_memory(home):
     script = "echo x > /written; cat /written; for d in /sys/block/vd*; do cat $d/serial; echo; done"
     done = home.ok("run", "--ephemeral", "--", "sh", "-c", script)
-    assert sorted(done.text.split()) == ["mvm-exchange", "mvm-root", "x"]
+    assert sorted(done.text.split()) == ["mvm_exchange", "mvm_root", "x"]
 
 
 def test_writes_do_not_reach_the_next_machine(home):

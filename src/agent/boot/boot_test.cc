@@ -23,6 +23,12 @@ TEST(Cmdline, LastOfEqualWordsCounts) {
   EXPECT_FALSE(parse_cmdline("mvm.scratch=1 mvm.scratch=0").scratch);
 }
 
+TEST(Cmdline, TellsThePortOfTheHost) {
+  EXPECT_EQ(parse_cmdline("mvm.vsock=5252").vsock_port, 5252U);
+  EXPECT_EQ(parse_cmdline("mvm.vsock=5x mvm.trace=1").vsock_port, 0U);
+  EXPECT_EQ(parse_cmdline("mvm.vsock=99999999999").vsock_port, 0U);
+}
+
 TEST(Cmdline, WordWithoutValueIsNothing) {
   EXPECT_FALSE(parse_cmdline("mvm.scratch mvm.trace=").scratch);
 }
@@ -50,6 +56,13 @@ TEST(Hosts, ImagesOwnFileIsKeptAndCompleted) {
   EXPECT_THAT(hosts_text("10.1.1.1 web2\n", "web"), testing::EndsWith("127.0.1.1 web\n"));
 }
 
+TEST(Hosts, ARestoredMachineLosesTheNameOfTheSavedOneAndNothingElse) {
+  EXPECT_EQ(without_host("10.1.1.1 db\n127.0.1.1 web\n10.1.1.2 web\n", "web"),
+            "10.1.1.1 db\n10.1.1.2 web\n");
+  EXPECT_EQ(without_host("127.0.1.1 web2\n", "web"), "127.0.1.1 web2\n");
+  EXPECT_EQ(without_host("127.0.1.1 web\n", ""), "127.0.1.1 web\n");
+}
+
 TEST(ResolvConf, ListsServersAndDropsWhatIsNoAddress) {
   EXPECT_EQ(resolv_conf_text({"10.0.2.3", "x\noptions evil", "fec0::3"}),
             "nameserver 10.0.2.3\nnameserver fec0::3\n");
@@ -59,10 +72,10 @@ TEST(Disks, AreFoundBySerialWhateverTheirOrder) {
   const auto dir = sys::TempDir::create("/tmp", "agent-").value();
   ASSERT_TRUE(sys::make_dirs(dir.path() + "/vda"));
   ASSERT_TRUE(sys::make_dirs(dir.path() + "/vdb"));
-  ASSERT_TRUE(sys::write_file(dir.path() + "/vda/serial", "mvm-scratch"));
-  ASSERT_TRUE(sys::write_file(dir.path() + "/vdb/serial", "mvm-root\n"));
-  EXPECT_EQ(find_disk(dir.path(), "mvm-root").value(), "/dev/vdb");
-  EXPECT_EQ(find_disk(dir.path(), "mvm-scratch").value(), "/dev/vda");
+  ASSERT_TRUE(sys::write_file(dir.path() + "/vda/serial", "mvm_scratch"));
+  ASSERT_TRUE(sys::write_file(dir.path() + "/vdb/serial", "mvm_root\n"));
+  EXPECT_EQ(find_disk(dir.path(), "mvm_root").value(), "/dev/vdb");
+  EXPECT_EQ(find_disk(dir.path(), "mvm_scratch").value(), "/dev/vda");
   EXPECT_THAT(find_disk(dir.path(), "other").error().text(), testing::HasSubstr("serial other"));
 }
 

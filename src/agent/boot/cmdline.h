@@ -3,13 +3,15 @@
 // is open.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace mvm::agent {
 
 struct BootOptions {
-  bool scratch = false;  // mvm.scratch=1: writes go to the disk `mvm-scratch`, else to memory
-  bool trace = false;    // mvm.trace=1: each boot step is told on the console with its time
+  bool scratch = false;  // mvm.scratch=1: writes go to the disk `mvm_scratch`, else to memory
+  std::uint32_t vsock_port = 0;  // mvm.vsock=PORT: the host listens there; 0: a virtio-serial port
+  bool trace = false;            // mvm.trace=1: each boot step is told on the console with its time
 };
 
 // Words that are not ours are the kernel's and ignored. The last of equal ones counts.

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <utility>
+
 #include "agent/boot/console.h"
 #include "agent/boot/network.h"
 #include "sys/io.h"
@@ -20,6 +22,8 @@ namespace {
 // nobody's change.
 constexpr const char* kFiles = "/run/mvm";
 constexpr Bytes kMaxHosts = kibibytes(256);
+constexpr const char* kOwnAddress = "127.0.1.1";
+constexpr std::uint64_t kClockTolerance = 100'000'000;  // Units: ns
 
 Result<> set_clock(std::uint64_t ns) {
   if (ns == 0) return {};
@@ -56,15 +60,25 @@ void make_target(const std::string& path) {
       ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644));
 }
 
+// /etc/NAME is our own file already: this machine is a restored one.
+bool is_ours(const std::string& name) {
+  struct stat etc;
+  struct stat ours;
+  return ::stat(("/etc/" + name).c_str(), &etc) == 0 &&
+         ::stat((std::string(kFiles) + "/" + name).c_str(), &ours) == 0 &&
+         etc.st_dev == ours.st_dev && etc.st_ino == ours.st_ino;
+}
+
 // Puts our text in the place of /etc/NAME. What fails is told and does not stop the guest.
 void cover(const std::string& name, const std::string& text) {
   const std::string path = "/etc/" + name;
   const std::string ours = std::string(kFiles) + "/" + name;
+  const bool again = is_ours(name);
   ::mkdir(kFiles, 0755);
   struct stat st;
   if (::stat(path.c_str(), &st) != 0) make_target(path);
   auto done = sys::write_file(ours, text, 0644);
-  if (done && ::mount(ours.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0)
+  if (done && !again && ::mount(ours.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0)
     done = Error::from_errno("write " + path);
   if (!done) say(done.error().text());
 }
@@ -74,14 +88,15 @@ bool lacks(const char* path) {
   return ::stat(path, &st) != 0 || (S_ISREG(st.st_mode) && st.st_size == 0);
 }
 
-Result<> set_names(const std::string& hostname) {
+// `earlier`: the name that the saved machine had, when this is a restored one.
+Result<> set_names(const std::string& hostname, const std::string& earlier) {
   if (hostname.empty()) return {};
   if (::sethostname(hostname.data(), hostname.size()) != 0)
     return Error::from_errno("set host name " + hostname);
-  if (lacks("/etc/hostname")) cover("hostname", hostname + "\n");
+  if (lacks("/etc/hostname") || is_ours("hostname")) cover("hostname", hostname + "\n");
   const std::string existing =
       lacks("/etc/hosts") ? "" : sys::read_file("/etc/hosts", kMaxHosts).value_or(std::string());
-  const std::string hosts = hosts_text(existing, hostname);
+  const std::string hosts = hosts_text(without_host(existing, earlier), hostname);
   if (hosts != existing) cover("hosts", hosts);
   return {};
 }
@@ -98,6 +113,23 @@ Result<sys::UniqueFd> limit_pids(std::uint32_t limit) {
 
 }  // namespace
 
+Result<> follow_clock(std::uint64_t now_ns) {
+  timespec ours{};
+  ::clock_gettime(CLOCK_REALTIME, &ours);
+  const auto ours_ns = static_cast<std::uint64_t>(ours.tv_sec) * 1'000'000'000 +
+                       static_cast<std::uint64_t>(ours.tv_nsec);
+  const std::uint64_t off = ours_ns > now_ns ? ours_ns - now_ns : now_ns - ours_ns;
+  return off < kClockTolerance ? Result<>() : set_clock(now_ns);
+}
+
+std::string without_host(std::string_view hosts, const std::string& hostname) {
+  std::string out(hosts);
+  const std::string line = kOwnAddress + (" " + hostname + "\n");
+  const std::size_t at = hostname.empty() ? std::string::npos : out.find(line);
+  if (at != std::string::npos && (at == 0 || out[at - 1] == '\n')) out.erase(at, line.size());
+  return out;
+}
+
 std::string hosts_text(std::string_view existing, const std::string& hostname) {
   std::string out = existing.empty()
                         ? "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
@@ -112,7 +144,7 @@ std::string hosts_text(std::string_view existing, const std::string& hostname) {
     if (word == hostname) return std::string(existing.empty() ? out : existing);
     word.clear();
   }
-  return out + "127.0.1.1 " + hostname + "\n";
+  return out + kOwnAddress + " " + hostname + "\n";
 }
 
 std::string resolv_conf_text(const std::vector<std::string>& dns) {
@@ -129,7 +161,8 @@ Result<Configured> apply_configure(const wire::Configure& configure,
   Configured out;
   MVM_TRY(set_clock(configure.wall_clock_ns));
   MVM_TRY(add_entropy(configure.entropy));
-  MVM_TRY(set_names(configure.hostname));
+  static std::string hostname;
+  MVM_TRY(set_names(configure.hostname, std::exchange(hostname, configure.hostname)));
   if (configure.network) {
     MVM_TRY(load_network_modules());
     MVM_TRY(configure_ethernet(*configure.network));

@@ -122,13 +122,13 @@ Result<> check_image_size(const std::string& disk) {
 }
 
 Result<> mount_image() {
-  MVM_TRY(check_image_size(MVM_TRY_CTX(find_disk("/sys/block", "mvm-root"), "mounting image")));
-  return mount_disk("mvm-root", "image", "/lower", "erofs", MS_RDONLY);
+  MVM_TRY(check_image_size(MVM_TRY_CTX(find_disk("/sys/block", "mvm_root"), "mounting image")));
+  return mount_disk("mvm_root", "image", "/lower", "erofs", MS_RDONLY);
 }
 
 Result<> mount_scratch(bool disk) {
   if (disk) {
-    MVM_TRY(mount_disk("mvm-scratch", "scratch disk", "/scratch", "ext4", MS_NOATIME));
+    MVM_TRY(mount_disk("mvm_scratch", "scratch disk", "/scratch", "ext4", MS_NOATIME));
   } else {
     MVM_TRY_CTX(mount_at("scratch", "/scratch", "tmpfs", 0, "mode=0755,size=50%"),
                 "mounting scratch memory");
@@ -157,7 +157,7 @@ Result<std::string> find_disk(const std::string& sys_block, const std::string& s
 }
 
 Result<sys::UniqueFd> open_exchange() {
-  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm-exchange")), O_RDWR | O_DIRECT);
+  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm_exchange")), O_RDWR | O_DIRECT);
 }
 
 Result<> mount_early() {

@@ -22,7 +22,7 @@ struct RootMounts {
 Result<> mount_early();
 
 // Mounts image and scratch and the overlay of both on /newroot. Disks are found by their virtio
-// serials, mvm-root and mvm-scratch, because their order as vda, vdb is not promised. Errors:
+// serials, mvm_root and mvm_scratch, because their order as vda, vdb is not promised. Errors:
 // "mounting image /dev/vda as erofs: …" and the like, with the kernel's own complaint.
 Result<RootMounts> mount_root(bool scratch_disk);
 

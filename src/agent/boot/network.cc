@@ -84,7 +84,8 @@ Result<> configure_ethernet(const wire::NetworkConfig& network) {
   store(route.rt_dst, any);
   store(route.rt_genmask, any);
   route.rt_flags = RTF_UP | RTF_GATEWAY;
-  if (::ioctl(fd.get(), SIOCADDRT, &route) != 0)
+  // A guest that is configured once more, after a restore, may have it still.
+  if (::ioctl(fd.get(), SIOCADDRT, &route) != 0 && errno != EEXIST)
     return Error::from_errno("eth0: default route by " + network.gateway);
   return {};
 }

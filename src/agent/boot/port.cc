@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/vm_sockets.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -20,6 +21,7 @@ namespace {
 constexpr const char* kPorts = "/sys/class/virtio-ports";
 constexpr const char* kName = "mvm.agent\n";
 constexpr Millis kDeadline{10'000};
+constexpr std::uint64_t kVsockBuffer = 4 << 20;
 
 // The device node whose port has our name.
 std::optional<std::string> find_port() {
@@ -62,6 +64,22 @@ Result<sys::UniqueFd> open_agent_port() {
     while (sys::read_some(events.get(), event)) {
     }
   }
+}
+
+Result<sys::UniqueFd> connect_to_host(std::uint32_t port) {
+  sys::UniqueFd socket(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!socket) return Error::from_errno("vsock socket");
+  // What the host may have under way towards us. Source: vsock(7).
+  const std::uint64_t room = kVsockBuffer;
+  ::setsockopt(socket.get(), AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &room, sizeof room);
+  ::setsockopt(socket.get(), AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &room, sizeof room);
+  sockaddr_vm address{};
+  address.svm_family = AF_VSOCK;
+  address.svm_cid = VMADDR_CID_HOST;
+  address.svm_port = port;
+  if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return Error::from_errno("connect to vsock port " + std::to_string(port) + " of the host");
+  return socket;
 }
 
 }  // namespace mvm::agent

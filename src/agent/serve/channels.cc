@@ -144,6 +144,11 @@ void OutputPump::finish() {
   on_done_();
 }
 
+sys::UniqueFd OutputPump::release() {
+  watch(false);
+  return std::move(fd_);
+}
+
 void OutputPump::drop() {
   watch(false);
   fd_.reset();

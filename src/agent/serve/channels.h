@@ -48,6 +48,8 @@ class OutputPump {
   void process_ended();
   // Forgets the output without a word.
   void drop();
+  // Gives the output to somebody else; what it holds is unread.
+  sys::UniqueFd release();
   bool done() const { return !fd_; }
 
  private:

@@ -60,6 +60,12 @@ Result<std::optional<Error>> Server::run() {
   return std::move(end_);
 }
 
+std::vector<sys::UniqueFd> Server::release_outputs() {
+  std::vector<sys::UniqueFd> out;
+  for (const auto& [id, stream] : streams_) stream->release_output(out);
+  return out;
+}
+
 Result<> Server::on_frame(const wire::Frame& frame) {
   closed_.clear();
   Result<> done = frame.stream == 0 ? on_control(frame) : Result<>();
@@ -92,6 +98,11 @@ Result<> Server::on_control(const wire::Frame& frame) {
       if (frame.payload.size() != sizeof(std::uint64_t)) return unexpected(frame);
       link_.send(0, wire::FrameType::kPong, 0, frame.payload);
       return {};
+    case wire::FrameType::kClock: {
+      const std::uint64_t now_ns = MVM_TRY(wire::decode_u64(frame.payload));
+      if (options_.clock) options_.clock(now_ns);
+      return {};
+    }
     case wire::FrameType::kTaken:
       return exchange_.taken(MVM_TRY(wire::decode_u32(frame.payload)));
     default:

@@ -21,6 +21,8 @@ struct ServerOptions {
   // Applies the host's configuration; an error becomes a fault frame. Yields the workload's cgroup
   // directory, or -1.
   std::function<Result<int>(const wire::Configure&)> configure;
+  // The guest was held, and it is so late now (ns since the epoch).
+  std::function<void(std::uint64_t)> clock;
   // After the last process has gone: syncs and closes the file systems.
   std::function<void()> quiesce;
   // One line for people when something breaks.
@@ -38,6 +40,8 @@ class Server {
 
   // Serves until the connection ends: nothing, or why it broke. Errors: those of the event loop.
   Result<std::optional<Error>> run();
+  // After run(): the outputs of the programs that still run. Whoever closes one may end its writer.
+  std::vector<sys::UniqueFd> release_outputs();
 
  private:
   enum class State { kAwaitHello, kAwaitConfigure, kReady, kShuttingDown };

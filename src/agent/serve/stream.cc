@@ -102,6 +102,13 @@ void Stream::signal(int signum) {
   if (::kill(-pid_, signum) != 0 && errno == ESRCH) ::kill(pid_, signum);
 }
 
+void Stream::release_output(std::vector<sys::UniqueFd>& into) {
+  if (plan_.builtin || plan_.tty) return;
+  for (OutputPump* pump : {&output_, &errors_}) {
+    if (sys::UniqueFd fd = pump->release()) into.push_back(std::move(fd));
+  }
+}
+
 void Stream::hang_up() {
   if (plan_.tty) signal(SIGHUP);
 }

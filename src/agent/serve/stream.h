@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/serve/channels.h"
 #include "agent/serve/process.h"
@@ -37,6 +38,8 @@ class Stream {
   void on_reaped(int status);
   // To the process group.
   void signal(int signum);
+  // Gives away the output of a program that runs without a terminal, so that it can outlive us.
+  void release_output(std::vector<sys::UniqueFd>& into);
   // Tells a terminal's processes that it has gone away.
   void hang_up();
 

@@ -11,9 +11,12 @@ namespace mvm::backend::fake {
 class FakeBackend final : public Backend {
  public:
   std::string_view name() const override { return "fake"; }
-  Capabilities capabilities() const override { return {}; }
+  // Pausing stops the agent, and with it every stream; the processes it has started go on until
+  // they wait for it.
+  Capabilities capabilities() const override { return {.pause = true}; }
   // engine_program of the spec is the agent's executable.
   Result<LaunchPlan> plan(const spec::VmSpec& vm) const override;
+  Result<std::string> saved_by(const SnapshotFiles& files) const override;
   Result<std::unique_ptr<Machine>> launch(const LaunchPlan& plan) const override;
 };
 

@@ -27,9 +27,11 @@ TEST(FakePlan, RefusesPortForwards) {
   EXPECT_EQ(FakeBackend().plan(vm).error().code(), Errc::kUnsupported);
 }
 
-TEST(FakeBackendTest, SaysThatItCanDoNothing) {
+TEST(FakeBackendTest, SaysThatItCanDoNothingButPause) {
   const Capabilities can = FakeBackend().capabilities();
   EXPECT_FALSE(can.user_network || can.port_forward || can.console || can.scratch_disk);
+  EXPECT_FALSE(can.snapshot);
+  EXPECT_TRUE(can.pause);
 }
 
 TEST(FakeBackendTest, NamesAMissingProgram) {

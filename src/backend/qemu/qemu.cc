@@ -29,13 +29,13 @@ class QemuMachine final : public Machine {
   }
 
   pid_t pid() const override { return process_.child.pid(); }
-  sys::UniqueFd take_agent() override { return std::move(process_.agent); }
   sys::UniqueFd take_console() override { return std::move(process_.console); }
   sys::UniqueFd take_exchange() override { return std::move(process_.exchange); }
 
-  Result<> watch(sys::EventLoop& loop, std::function<void(MachineEnd)> on_end) override {
+  Result<> watch(sys::EventLoop& loop, Events events) override {
     loop_ = &loop;
-    on_end_ = std::move(on_end);
+    on_end_ = std::move(events.on_end);
+    errors_ = ErrorTail(std::move(events.on_output));
     qmp_ =
         std::make_unique<Qmp>(loop, std::move(process_.control), [this](const QmpMessage& event) {
           if (event.name == "SHUTDOWN") end_.reason = end_reason(event.reason);
@@ -44,10 +44,17 @@ class QemuMachine final : public Machine {
     MVM_TRY(loop.add(process_.errors.get(), EPOLLIN, [this](std::uint32_t) {
       if (!errors_.drain(process_.errors.get())) loop_->remove(process_.errors.get());
     }));
-    return loop.add(process_.child.pidfd(), EPOLLIN, [this](std::uint32_t) { ended(); });
+    MVM_TRY(loop.add(process_.child.pidfd(), EPOLLIN, [this](std::uint32_t) { ended(); }));
+    events.on_agent(std::move(process_.agent));
+    return {};
   }
 
   void kill() override { (void)process_.child.signal(SIGKILL); }
+
+  // Source: QEMU QMP reference, "stop" and "cont": both are done when they have returned.
+  void pause(Done done) override { qmp_->execute("stop", std::move(done)); }
+  void resume(Done done) override { qmp_->execute("cont", std::move(done)); }
+  void save(const SnapshotFiles& /*files*/, Done done) override { done(no_snapshots("qemu")); }
 
  private:
   void ended() {
@@ -69,7 +76,14 @@ class QemuMachine final : public Machine {
 
 }  // namespace
 
-Result<LaunchPlan> QemuBackend::plan(const spec::VmSpec& vm) const { return qemu::plan(vm); }
+Result<LaunchPlan> QemuBackend::plan(const spec::VmSpec& vm) const {
+  if (!vm.restore_dir.empty()) return no_snapshots("qemu");
+  return qemu::plan(vm);
+}
+
+Result<std::string> QemuBackend::saved_by(const SnapshotFiles& /*files*/) const {
+  return no_snapshots("qemu");
+}
 
 Result<std::unique_ptr<Machine>> QemuBackend::launch(const LaunchPlan& plan) const {
   EngineProcess process = MVM_TRY(start_engine(plan));

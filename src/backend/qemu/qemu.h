@@ -9,8 +9,15 @@ namespace mvm::backend::qemu {
 class QemuBackend final : public Backend {
  public:
   std::string_view name() const override { return "qemu"; }
-  Capabilities capabilities() const override { return {true, true, true, true}; }
+  Capabilities capabilities() const override {
+    return {.user_network = true,
+            .port_forward = true,
+            .console = true,
+            .scratch_disk = true,
+            .pause = true};
+  }
   Result<LaunchPlan> plan(const spec::VmSpec& vm) const override;
+  Result<std::string> saved_by(const SnapshotFiles& files) const override;
   Result<std::unique_ptr<Machine>> launch(const LaunchPlan& plan) const override;
 };
 

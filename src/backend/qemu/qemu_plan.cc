@@ -37,18 +37,18 @@ std::string blockdev(const std::string& node, const std::string& path, bool read
 void add_disks(const spec::VmSpec& vm, std::vector<std::string>& argv) {
   // The guest finds its disks by serial: virtio-mmio devices are probed in no promised order.
   argv.insert(argv.end(), {"-blockdev", blockdev("root", vm.image_path, true, true), "-device",
-                           "virtio-blk-device,drive=root,serial=mvm-root"});
+                           "virtio-blk-device,drive=root,serial=mvm_root"});
   if (vm.scratch_path.empty()) return;
   argv.insert(argv.end(),
               {"-blockdev", blockdev("scratch", vm.scratch_path, false, !vm.remove_when_done),
-               "-device", "virtio-blk-device,drive=scratch,serial=mvm-scratch"});
+               "-device", "virtio-blk-device,drive=scratch,serial=mvm_scratch"});
 }
 
 // By number, because the file has no path. Source: qemu(1), -add-fd.
 void add_exchange(std::vector<std::string>& argv) {
   argv.insert(argv.end(), {"-add-fd", "set=1,fd=" + std::to_string(kExchangeFd), "-blockdev",
                            blockdev("exchange", "/dev/fdset/1", false, false), "-device",
-                           "virtio-blk-device,drive=exchange,serial=mvm-exchange"});
+                           "virtio-blk-device,drive=exchange,serial=mvm_exchange"});
 }
 
 void add_network(const spec::VmSpec& vm, std::vector<std::string>& argv) {

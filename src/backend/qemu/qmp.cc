@@ -29,6 +29,10 @@ std::string command_line(std::string_view command, std::uint64_t id) {
   return json({{"execute", command}, {"id", id}}).dump() + "\n";
 }
 
+Error gone(std::string_view command) {
+  return Error(Errc::kIo, "qemu has gone before it answered '" + std::string(command) + "'");
+}
+
 }  // namespace
 
 Result<QmpMessage> parse_qmp(std::string_view line) {
@@ -64,8 +68,14 @@ Result<> Qmp::start() {
   return loop_.add(fd_.get(), EPOLLIN, [this](std::uint32_t) { receive(); });
 }
 
-void Qmp::execute(std::string_view command) {
-  const std::string line = command_line(command, next_id_++);
+void Qmp::execute(std::string_view command, Done done) {
+  if (!fd_) {
+    if (done) done(gone(command));
+    return;
+  }
+  const std::uint64_t id = next_id_++;
+  open_[id] = {std::string(command), std::move(done)};
+  const std::string line = command_line(command, id);
   if (ready_)
     transmit(line);
   else
@@ -80,6 +90,24 @@ void Qmp::transmit(const std::string& line) {
     log::warn("qmp: engine does not take commands");
 }
 
+void Qmp::answer(const QmpMessage& message) {
+  const auto it = open_.find(message.id);
+  const Command command = it == open_.end() ? Command{} : std::move(it->second);
+  if (it != open_.end()) open_.erase(it);
+  Result<> result;
+  if (message.kind == QmpMessage::Kind::kError) {
+    result = Error(Errc::kIo, "qemu refused '" + command.name + "': " + message.name);
+    log::warn("qmp: " + result.error().text());
+  }
+  if (command.done) command.done(std::move(result));
+}
+
+void Qmp::fail_all() {
+  for (auto& [id, command] : std::exchange(open_, {})) {
+    if (command.done) command.done(gone(command.name));
+  }
+}
+
 void Qmp::handle(const QmpMessage& message) {
   switch (message.kind) {
     case QmpMessage::Kind::kGreeting:
@@ -87,9 +115,9 @@ void Qmp::handle(const QmpMessage& message) {
     case QmpMessage::Kind::kEvent:
       return on_event_(message);
     case QmpMessage::Kind::kError:
-      return log::warn("qmp: command " + std::to_string(message.id) + " failed: " + message.name);
+      return answer(message);
     case QmpMessage::Kind::kReturn:
-      if (ready_) return;
+      if (ready_) return answer(message);
       ready_ = true;
       transmit(waiting_);
       waiting_.clear();
@@ -104,7 +132,7 @@ void Qmp::receive() {
   if (!n || *n == 0 || buffer_.size() > kMaxLine) {
     loop_.remove(fd_.get());
     fd_.reset();
-    return;
+    return fail_all();
   }
   buffer_.append(reinterpret_cast<const char*>(chunk.data()), *n);
   std::size_t end;

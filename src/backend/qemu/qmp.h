@@ -42,11 +42,15 @@ class Qmp {
   Result<> start();
   // Takes what QEMU has sent so far; called by the loop, and once more when the engine has ended.
   void receive();
-  // A command without arguments; its answer is logged when it is an error.
-  void execute(std::string_view command);
+  // A command without arguments. `done` hears its answer, or that QEMU has gone; it may be empty:
+  // an error is then only logged.
+  using Done = std::function<void(Result<>)>;
+  void execute(std::string_view command, Done done = {});
 
  private:
   void handle(const QmpMessage& message);
+  void answer(const QmpMessage& message);
+  void fail_all();
   void transmit(const std::string& line);
 
   sys::EventLoop& loop_;
@@ -55,6 +59,11 @@ class Qmp {
   std::string buffer_;
   std::string waiting_;  // commands given before the handshake was over
   std::uint64_t next_id_ = 1;
+  struct Command {
+    std::string name;
+    Done done;
+  };
+  std::map<std::uint64_t, Command> open_;  // not answered yet
   bool ready_ = false;
 };
 

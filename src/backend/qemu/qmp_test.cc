@@ -128,6 +128,33 @@ TEST_F(QmpTest, GivesUpOnALineWithoutEnd) {
             EPIPE);
 }
 
+TEST_F(QmpTest, TellsEachCommandItsOwnAnswer) {
+  std::string heard_back;
+  const auto note = [&](const char* name) {
+    return [&heard_back, name](const Result<>& done) {
+      heard_back += std::string(name) + (done ? " done; " : ": " + done.error().text() + "; ");
+    };
+  };
+  qmp_->execute("stop", note("first"));
+  qmp_->execute("cont", note("second"));
+  engine_says("{\"return\": {}, \"id\": 0}\n");
+  turn();
+  engine_says("{\"error\": {\"desc\": \"not now\"}, \"id\": 2}\n{\"return\": {}, \"id\": 1}\n");
+  turn();
+  EXPECT_EQ(heard_back, "second: qemu refused 'cont': not now; first done; ");
+}
+
+TEST_F(QmpTest, TellsACommandThatTheEngineIsGone) {
+  std::string heard_back;
+  qmp_->execute("stop", [&](const Result<>& done) { heard_back = done.error().text(); });
+  pair_.second.reset();
+  turn();
+  EXPECT_EQ(heard_back, "qemu has gone before it answered 'stop'");
+  heard_back.clear();
+  qmp_->execute("cont", [&](const Result<>& done) { heard_back = done.error().text(); });
+  EXPECT_EQ(heard_back, "qemu has gone before it answered 'cont'");
+}
+
 TEST_F(QmpTest, SurvivesTheEndOfTheEngine) {
   pair_.second.reset();
   turn();

@@ -4,15 +4,18 @@
 #include <array>
 
 #include "backend/fake/fake.h"
+#include "backend/firecracker/firecracker.h"
 #include "backend/qemu/qemu.h"
 
 namespace mvm::backend {
 namespace {
 
-std::array<const Backend*, 2> backends() {
+std::array<const Backend*, 4> backends() {
+  static const firecracker::FirecrackerBackend firecracker(firecracker::Monitor::kFirecracker);
+  static const firecracker::FirecrackerBackend mvm_vmm(firecracker::Monitor::kMvmVmm);
   static const qemu::QemuBackend qemu;
   static const fake::FakeBackend fake;
-  return {&qemu, &fake};
+  return {&firecracker, &mvm_vmm, &qemu, &fake};
 }
 
 }  // namespace

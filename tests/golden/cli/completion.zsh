@@ -1,13 +1,14 @@
 #compdef mvmctl
 # zsh completion for mvmctl, made by: mvmctl completion zsh
 
-# $1: kinds of names (vm image file dir), $2: fixed words
+# $1: kinds of names (vm image snapshot file dir), $2: fixed words
 _mvmctl_values() {
   local kind
   for kind in ${=1}; do
     case $kind in
       vm) compadd -- ${(f)"$(mvmctl ls --quiet 2>/dev/null)"} ;;
       image) compadd -- ${(f)"$(mvmctl image ls --quiet 2>/dev/null)"} ;;
+      snapshot) compadd -- ${(f)"$(mvmctl snapshot ls --quiet 2>/dev/null)"} ;;
       file) _files ;;
       dir) _files -/ ;;
     esac

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "mvmctl/machine_options.h"
+
+#include <charconv>
+
+#include "spec/vm_spec_json.h"
+
+namespace mvm::cli {
+namespace {
+
+std::optional<std::uint16_t> parse_port(std::string_view text) {
+  std::uint16_t port = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), port);
+  if (ec != std::errc() || end != text.data() + text.size() || port == 0) return std::nullopt;
+  return port;
+}
+
+void add_process_options(CommandSpec& spec, workflow::CreateRequest& r) {
+  spec.options.push_back({.names = "-e,--env",
+                          .value_name = "NAME[=VALUE]",
+                          .help = "environment of the command; NAME alone passes ours on",
+                          .target = &r.env});
+  spec.options.push_back({.names = "-w,--workdir",
+                          .value_name = "DIR",
+                          .help = "working directory of the command",
+                          .target = &r.working_dir});
+  spec.options.push_back({.names = "-u,--user",
+                          .value_name = "USER[:GROUP]",
+                          .help = "user of the command, by name or number",
+                          .target = &r.user});
+  spec.options.push_back({.names = "--entrypoint",
+                          .value_name = "PROGRAM",
+                          .help = "instead of the image's entrypoint; empty for none",
+                          .target = &r.entrypoint});
+}
+
+void add_limit_options(CommandSpec& spec, MachineOptions& o) {
+  workflow::CreateRequest& r = o.request;
+  spec.options.push_back({.names = "--cpus",
+                          .value_name = "N",
+                          .help = "virtual processors (standard: 1)",
+                          .target = &o.cpus});
+  spec.options.push_back({.names = "-m,--memory",
+                          .value_name = "SIZE",
+                          .help = "memory of the machine (standard: 512M)",
+                          .target = &o.memory});
+  spec.options.push_back({.names = "--disk",
+                          .value_name = "SIZE",
+                          .help = "size of the scratch disk that takes the writes (standard: 8G)",
+                          .target = &o.disk});
+  spec.options.push_back({.names = "--ephemeral",
+                          .help = "keep the writes in memory instead of on a scratch disk",
+                          .target = &r.ephemeral});
+  spec.options.push_back({.names = "--pids-limit",
+                          .value_name = "N",
+                          .help = "processes and threads that may exist at once",
+                          .target = &r.limits.pids});
+  spec.options.push_back({.names = "--ttl",
+                          .value_name = "TIME",
+                          .help = "stop the machine after this time",
+                          .target = &r.limits.ttl});
+  spec.options.push_back({.names = "--boot-timeout",
+                          .value_name = "TIME",
+                          .help = "give up when the guest is not ready by then",
+                          .target = &r.limits.boot_deadline});
+}
+
+void add_engine_options(CommandSpec& spec, MachineOptions& o) {
+  workflow::CreateRequest& r = o.request;
+  spec.options.push_back({.names = "--backend,--hypervisor",
+                          .value_name = "NAME",
+                          .help = "engine, or auto",
+                          .target = &o.backend});
+  spec.options.push_back({.names = "--isolation",
+                          .value_name = "TIER",
+                          .help = "weakest boundary that is accepted",
+                          .target = &o.isolation,
+                          .choices = {"microvm", "emulated", "container"}});
+  spec.options.push_back({.names = "--arch",
+                          .value_name = "ARCH",
+                          .help = "architecture of the guest: x86_64 or aarch64",
+                          .target = &o.arch});
+  spec.options.push_back({.names = "--kernel",
+                          .value_name = "FILE",
+                          .help = "boot this kernel instead of Debian's",
+                          .target = &r.kernel_file,
+                          .complete = Complete::kFile});
+  spec.options.push_back({.names = "--cmdline-extra",
+                          .value_name = "TEXT",
+                          .help = "appended to the kernel command line",
+                          .target = &r.cmdline_extra});
+}
+
+void add_network_options(CommandSpec& spec, MachineOptions& o) {
+  spec.options.push_back({.names = "--network",
+                          .value_name = "MODE",
+                          .help = "user: outgoing connections and DNS; none: no network",
+                          .target = &o.network,
+                          .choices = {"user", "none"}});
+  spec.options.push_back(
+      {.names = "-p,--publish",
+       .value_name = "[IP:]HOST:GUEST[/udp]",
+       .help = "forward a host port into the guest; 127.0.0.1 unless IP is given",
+       .target = &o.publish});
+  spec.options.push_back({.names = "--hostname",
+                          .value_name = "NAME",
+                          .help = "host name inside; the machine's name by default",
+                          .target = &o.request.hostname});
+}
+
+}  // namespace
+
+void add_pull_options(CommandSpec& spec, image::PullRequest& pull,
+                      std::optional<std::string>& tls_verify) {
+  spec.options.push_back({.names = "--creds",
+                          .value_name = "USER:PASSWORD",
+                          .help = "for the registry",
+                          .target = &pull.creds});
+  spec.options.push_back({.names = "--authfile",
+                          .value_name = "FILE",
+                          .help = "registry credentials as podman and docker keep them",
+                          .target = &pull.authfile,
+                          .complete = Complete::kFile});
+  spec.options.push_back({.names = "--cert-dir",
+                          .value_name = "DIR",
+                          .help = "certificates that the registry's must chain to",
+                          .target = &pull.cert_dir,
+                          .complete = Complete::kDirectory});
+  spec.options.push_back(
+      {.names = "--tls-verify",
+       .value_name = "BOOL",
+       .help = "false: plain http or an unverified certificate, on loopback only",
+       .target = &tls_verify,
+       .choices = {"true", "false"}});
+}
+
+void add_machine_options(CommandSpec& spec, MachineOptions& o) {
+  spec.positionals.push_back(
+      {.name = "IMAGE",
+       .help = "what to boot: busybox, debian:bookworm, dir:PATH, oci:DIR, registry/name:tag …",
+       .target = &o.image,
+       .required = false,
+       .complete = Complete::kImage});
+  spec.options.push_back({.names = "--name",
+                          .value_name = "NAME",
+                          .help = "name of the machine; one is made up without it",
+                          .target = &o.request.name});
+  add_process_options(spec, o.request);
+  add_limit_options(spec, o);
+  add_network_options(spec, o);
+  add_engine_options(spec, o);
+  add_pull_options(spec, o.request.image, o.tls_verify);
+}
+
+Result<spec::PortForward> parse_forward(std::string_view text) {
+  const auto bad = [&] {
+    return Error(Errc::kInvalidArgument, "'" + std::string(text) + "' is not a port forward")
+        .with_hint("write [IP:]HOST:GUEST[/udp], as in 8080:80 or 0.0.0.0:5353:53/udp");
+  };
+  spec::PortForward out;
+  std::string_view rest = text;
+  if (rest.ends_with("/udp")) {
+    out.protocol = spec::Protocol::kUdp;
+    rest.remove_suffix(4);
+  } else if (rest.ends_with("/tcp")) {
+    rest.remove_suffix(4);
+  }
+  const std::size_t last = rest.rfind(':');
+  if (last == std::string_view::npos) return bad();
+  const auto guest = parse_port(rest.substr(last + 1));
+  rest = rest.substr(0, last);
+  const std::size_t first = rest.rfind(':');
+  if (first != std::string_view::npos) out.host_ip = std::string(rest.substr(0, first));
+  const auto host = parse_port(first == std::string_view::npos ? rest : rest.substr(first + 1));
+  const bool ip_ok =
+      out.host_ip.find_first_not_of("0123456789.") == std::string::npos && !out.host_ip.empty();
+  if (!guest || !host || !ip_ok) return bad();
+  out.guest_port = *guest;
+  out.host_port = *host;
+  return out;
+}
+
+Result<spec::RestartPolicy> parse_restart(std::string_view text) {
+  constexpr std::string_view kOnFailure = "on-failure";
+  spec::RestartPolicy out;
+  if (text == "no") return out;
+  out.on_failure = true;
+  if (text == kOnFailure) return out;
+  if (text.starts_with("on-failure:")) {
+    const std::string_view count = text.substr(kOnFailure.size() + 1);
+    const auto [end, ec] =
+        std::from_chars(count.data(), count.data() + count.size(), out.max_restarts);
+    if (ec == std::errc() && end == count.data() + count.size() && out.max_restarts > 0) return out;
+  }
+  return Error(Errc::kInvalidArgument, "'" + std::string(text) + "' is not a restart policy")
+      .with_hint("choose no, on-failure or on-failure:N");
+}
+
+Result<workflow::CreateRequest> to_request(const MachineOptions& o,
+                                           const workflow::Config& config) {
+  // The command line, else the configuration, else the standard.
+  const auto choose = [&](const std::string& given, const char* key, const char* standard) {
+    return !given.empty() ? given : config.get(key).value_or(standard);
+  };
+  workflow::CreateRequest out = o.request;
+  out.image.source = choose(o.image, "image", "busybox");
+  out.backend = choose(o.backend, "backend", "auto");
+  out.least_isolation =
+      MVM_TRY(spec::parse_isolation(choose(o.isolation, "isolation", "emulated")));
+  out.limits.memory = o.memory ? *o.memory : MVM_TRY(parse_size(choose("", "memory", "512M")));
+  out.disk_size = o.disk ? *o.disk : MVM_TRY(parse_size(choose("", "disk", "8G")));
+  out.limits.vcpus =
+      o.cpus ? *o.cpus : static_cast<std::uint32_t>(std::stoul(choose("", "cpus", "1")));
+  if (choose(o.network, "network", "user") == "none") out.network.mode = spec::NetworkMode::kNone;
+  out.jail = config.jail();
+  if (!o.arch.empty()) out.image.arch = MVM_TRY(spec::parse_arch(o.arch));
+  if (o.tls_verify) out.image.tls_verify = *o.tls_verify == "true";
+  out.restart = MVM_TRY(parse_restart(o.restart));
+  for (const std::string& text : o.publish)
+    out.network.forwards.push_back(MVM_TRY(parse_forward(text)));
+  if (!out.network.forwards.empty() && out.network.mode == spec::NetworkMode::kNone)
+    return Error(Errc::kInvalidArgument, "-p needs a network, and --network none takes it away")
+        .with_hint("leave one of them out; mvmctl forward works without a network");
+  return out;
+}
+
+}  // namespace mvm::cli

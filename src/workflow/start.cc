@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/start.h"
+
+#include <linux/capability.h>
+
+#include <charconv>
+#include <set>
+
+#include "backend/registry/registry.h"
+#include "platform/collect.h"
+#include "spec/vm_spec_json.h"
+#include "supervisor/launch.h"
+#include "sys/capabilities.h"
+#include "sys/files.h"
+#include "sys/io.h"
+#include "sys/random.h"
+#include "sys/socket.h"
+#include "workflow/machines.h"
+
+namespace mvm::workflow {
+namespace {
+
+store::VmRecord record_of(const spec::VmSpec& vm) {
+  store::VmRecord record;
+  record.id = vm.id;
+  record.name = vm.name;
+  record.image_ref = vm.image_ref;
+  record.image_digest = vm.image_digest;
+  record.backend = vm.backend;
+  record.isolation = std::string(spec::to_string(vm.isolation));
+  record.created_ms = unix_time_ms();
+  record.spec_json = spec::to_json(vm);
+  record.removed_when_done = vm.remove_when_done;
+  return record;
+}
+
+Result<> insert(const store::Layout& layout, store::Catalog& catalog, const spec::VmSpec& vm) {
+  auto inserted = catalog.insert_vm(record_of(vm));
+  if (!inserted && inserted.error().code() == Errc::kAlreadyExists) {
+    // The name may be that of a `run` that was killed; looking at the machines removes those.
+    MVM_TRY(list_machines(layout));
+    inserted = catalog.insert_vm(record_of(vm));
+  }
+  if (!inserted && inserted.error().code() == Errc::kAlreadyExists)
+    return Error(Errc::kAlreadyExists, "machine '" + vm.name + "' exists already")
+        .with_hint("choose another --name, or remove it with mvmctl rm " + vm.name);
+  return inserted;
+}
+
+}  // namespace
+
+Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& programs,
+                                   const platform::SelectionRequest& request) {
+  platform::CollectOptions collect;
+  collect.cache_dir = layout.cache_dir;
+  collect.data_dir = layout.data_dir;
+  collect.program_dir = programs.directory;
+  const platform::HostFacts facts = platform::collect_minimal(collect);
+  std::set<std::string> compiled_in;
+  for (const std::string_view name : backend::backend_names()) compiled_in.emplace(name);
+  EngineChoice out;
+  out.selection = MVM_TRY(platform::select_backend(facts, compiled_in, request));
+  const spec::Arch arch = request.guest_arch.value_or(spec::Arch::kX86_64);
+  const platform::Program* engine = platform::find_engine(
+      facts, out.selection.backend == "qemu" ? "qemu-system-" + std::string(spec::to_string(arch))
+                                             : out.selection.backend);
+  if (engine != nullptr) out.engine = engine->path;
+  return out;
+}
+
+std::string posture_line(const EngineChoice& choice, bool jail) {
+  std::string line = choice.selection.posture;
+  if (!jail && choice.selection.backend == "mvm-vmm") line += "; the monitor is not in a jail";
+  return line;
+}
+
+std::uint32_t jail_user(const std::string& id) {
+  constexpr std::uint32_t kFirst = 0x7000'0000;
+  constexpr std::uint32_t kCount = 0x0800'0000;
+  std::uint32_t number = 0;
+  const std::string_view digits = std::string_view(id).substr(0, 8);
+  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  return kFirst + number % kCount;
+}
+
+void set_jail(spec::VmSpec& vm, bool jail) {
+  vm.jail = jail;
+  vm.jail_user = jail && sys::has_capability(CAP_SYS_ADMIN) ? jail_user(vm.id) : 0;
+}
+
+Result<> check_ports(const spec::NetworkSpec& network) {
+  for (const spec::PortForward& f : network.forwards) {
+    const sys::TcpAddress address{f.host_ip, f.host_port};
+    auto fd =
+        f.protocol == spec::Protocol::kUdp ? sys::bind_udp(address) : sys::listen_tcp(address);
+    if (fd) continue;
+    const std::string where = f.host_ip + ":" + std::to_string(f.host_port);
+    if (fd.error().code() == Errc::kBusy)
+      return Error(Errc::kBusy, "port " + where + " is taken")
+          .with_hint("choose another host port for -p");
+    return std::move(fd).error().with_context("forwarding " + where);
+  }
+  return {};
+}
+
+void set_identity(const store::Layout& layout, spec::VmSpec& vm, const std::string& name,
+                  const std::string& hostname) {
+  vm.id = sys::random_hex(8);
+  vm.name = name.empty() ? "vm-" + vm.id.substr(0, 8) : name;
+  vm.hostname = hostname.empty() ? vm.name : hostname;
+  vm.run_dir = layout.vm_run_dir(vm.id);
+  vm.data_dir = layout.vm_dir(vm.id);
+}
+
+void set_engine(spec::VmSpec& vm, const EngineChoice& choice, const Programs& programs) {
+  vm.backend = choice.selection.backend;
+  vm.accelerator = choice.selection.accelerator;
+  vm.isolation = choice.selection.isolation;
+  vm.engine_program = vm.backend == "fake" ? programs.agent : choice.engine;
+  if (vm.backend == "mvm-vmm") vm.network_program = programs.netd;
+}
+
+Result<sys::UniqueFd> start_machine(const store::Layout& layout, store::Catalog& catalog,
+                                    const Programs& programs, const spec::VmSpec& vm,
+                                    const std::function<Result<>()>& make_disks) {
+  // The lock comes before the record: whoever sees the record finds the machine held.
+  MVM_TRY(sys::make_dirs(vm.run_dir));
+  sys::ScopeGuard no_run_dir([&] { (void)sys::remove_tree(vm.run_dir); });
+  const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(vm.run_dir + "/lock"));
+  MVM_TRY(insert(layout, catalog, vm));
+  sys::ScopeGuard no_record([&] { (void)catalog.remove_vm(vm.id); });
+  MVM_TRY(sys::make_dirs(vm.data_dir));
+  sys::ScopeGuard no_data_dir([&] { (void)sys::remove_tree(vm.data_dir); });
+  MVM_TRY(make_disks());
+  sys::UniqueFd connection = MVM_TRY(supervisor::launch(programs.supervisor, vm, lock));
+  no_run_dir.dismiss();
+  no_record.dismiss();
+  no_data_dir.dismiss();
+  return connection;
+}
+
+}  // namespace mvm::workflow
