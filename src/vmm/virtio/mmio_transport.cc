@@ -253,7 +253,9 @@ void MmioTransport::write_status(std::uint32_t value) {
     const bool known = (driver_features_ & ~offered_features()) == 0;
     if (!known || !negotiated(kFeatureVersion1)) status_ &= ~kStatusFeaturesOk;
   }
-  if ((set & kStatusDriverOk) != 0 && !active_) activate();
+  // What has failed starts again after a reset only.
+  const bool may_start = !active_ && (status_ & kStatusNeedsReset) == 0;
+  if ((set & kStatusDriverOk) != 0 && may_start) activate();
 }
 
 void MmioTransport::activate() {

@@ -278,6 +278,22 @@ TEST_F(TransportTest, AFailedDeviceIsRestoredAsSuch) {
   EXPECT_FALSE(transport->queue(0).enabled());
 }
 
+TEST_F(TransportTest, ADeviceThatNeedsAResetDoesNotStartWithoutOne) {
+  negotiate(0);
+  set_up(0);
+  auto bytes = saved();
+  bytes[24] |= std::byte{64};
+  replace_transport();
+  ByteReader in(bytes);
+  ASSERT_TRUE(transport->restore(in).has_value());
+  transport->resume();
+  write(reg::kStatus, 4);
+  EXPECT_EQ(device->activations, 0);
+  write(reg::kStatus, 0);
+  start();
+  EXPECT_EQ(device->activations, 1);
+}
+
 TEST_F(TransportTest, RefusesEverySavedStateThatIsCutOff) {
   start();
   const auto bytes = saved();
