@@ -65,7 +65,7 @@ Result<> send_frame(const Boot& boot, wire::FrameType type, std::span<const std:
 }
 
 Result<> mount_image(Boot& boot) {
-  boot.root = MVM_TRY(mount_root(boot.options.scratch));
+  boot.root = MVM_TRY(mount_root(boot.options.scratch, boot.options.disks));
   return {};
 }
 

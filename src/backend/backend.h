@@ -66,6 +66,9 @@ struct LaunchPlan {
   // A process that is the guest's network, connected to the engine's kNetworkFd by its
   // descriptor 3.
   std::vector<std::string> network_argv;
+  // It makes a tap device in a network namespace instead, in which the engine is started; by its
+  // descriptor 3 it hands that over and sees the machine's end.
+  bool network_namespace = false;
   bool has_control = false;  // the engine speaks its control protocol on kControlFd
   bool has_console = false;
   int console_fd = kConsoleFd;
@@ -75,12 +78,17 @@ struct LaunchPlan {
 
   // The engine is a guard and its child in a jail, see kKillByGuard.
   bool jailed = false;
+  // The engine changes its user, by which the kernel forgets whom it is to die with: it is started
+  // behind a guard of ours.
+  bool contained = false;
   // Whom it becomes, being root, uid and gid; 0: it stays ourselves. What follows is made
   // accessible to that one.
   std::uint32_t user = 0;
   std::vector<std::string> directories;  // made where missing, mode 0700; the engine writes in them
   std::vector<std::string> written;      // files of this machine alone that the engine writes
   std::vector<std::string> read;         // files that it reads
+  // Files of `written` and `read` that it sees under another name: in working_dir, as a link.
+  std::vector<std::pair<std::string, std::string>> links;  // file, name
 };
 
 // The files of an engine that make up a machine's snapshot, apart from its disks.

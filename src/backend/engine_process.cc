@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backend/engine_process.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "sys/io.h"
@@ -56,6 +59,15 @@ Result<> open_to_others(const std::string& path) {
   return {};
 }
 
+Result<> link_file(const std::string& file, const std::string& name, bool writes) {
+  if (::link(file.c_str(), name.c_str()) == 0) return {};
+  const Error error = Error::from_errno("linking " + file + " as " + name);
+  if (error.errnum() != EXDEV || writes) return error;
+  const sys::UniqueFd from = MVM_TRY(sys::open_file(file, O_RDONLY));
+  MVM_TRY_CTX(sys::copy_file(from.get(), name, 0644), "copying " + file + " for the engine");
+  return {};
+}
+
 }  // namespace
 
 Result<> prepare_files(const LaunchPlan& plan) {
@@ -63,9 +75,14 @@ Result<> prepare_files(const LaunchPlan& plan) {
     MVM_TRY(sys::make_dirs(directory));
     MVM_TRY(give(directory, plan.user));
   }
-  if (plan.user == 0) return {};
-  for (const std::string& path : plan.written) MVM_TRY(give(path, plan.user));
-  for (const std::string& path : plan.read) MVM_TRY(open_to_others(path));
+  if (plan.user != 0) {
+    for (const std::string& path : plan.written) MVM_TRY(give(path, plan.user));
+    for (const std::string& path : plan.read) MVM_TRY(open_to_others(path));
+  }
+  for (const auto& [file, name] : plan.links) {
+    const bool writes = std::ranges::find(plan.written, file) != plan.written.end();
+    MVM_TRY(link_file(file, plan.working_dir + "/" + name, writes));
+  }
   return {};
 }
 
@@ -79,13 +96,29 @@ sys::Command command_of(const std::vector<std::string>& argv) {
   return command;
 }
 
-// The process at the other end of the engine's network; returns the engine's end.
+// The process at the other end of the engine's network; returns the other end of its descriptor.
 Result<sys::UniqueFd> start_network(const LaunchPlan& plan, int errors, sys::Child& child) {
   sys::SocketPair pair = MVM_TRY(sys::make_socket_pair());
   sys::Command command = command_of(plan.network_argv);
   command.fds = {{errors, 2}, {pair.second.get(), 3}};
   child = MVM_TRY_CTX(sys::spawn(command), "starting the network of the guest");
   return std::move(pair.first);
+}
+
+// Waits until the network is up. Errors: what its process, which has ended, said of it.
+Result<std::vector<sys::UniqueFd>> await_namespaces(int link, int errors) {
+  const Deadline deadline = Deadline::after(Millis(30'000), "the network of the guest");
+  pollfd entry{link, POLLIN, 0};
+  int ready;
+  do {
+    ready = ::poll(&entry, 1, deadline.poll_timeout());
+  } while (ready < 0 && errno == EINTR);
+  if (ready == 0) return deadline.error();
+  sys::Message message = MVM_TRY(sys::receive_fds(link));
+  if (!message.fds.empty()) return std::move(message.fds);
+  ErrorTail tail;
+  tail.drain(errors);
+  return Error(Errc::kUnavailable, "the network of the guest: " + tail.text());
 }
 
 }  // namespace
@@ -99,6 +132,8 @@ Result<EngineProcess> start_engine(const LaunchPlan& plan) {
   sys::Pipe errors = MVM_TRY(sys::make_pipe());
   command.working_dir = plan.working_dir;
   if (plan.jailed) command.kill_signal = kKillByGuard;
+  command.contain = plan.contained;
+  MVM_TRY(sys::set_nonblocking(errors.read_end.get(), true));
   command.fds = {{errors.write_end.get(), 2}};
   if (!plan.has_console || plan.console_fd != 1)
     command.fds.emplace_back(errors.write_end.get(), 1);
@@ -110,12 +145,17 @@ Result<EngineProcess> start_engine(const LaunchPlan& plan) {
     command.fds.emplace_back(out.exchange.get(), kExchangeFd);
   }
   sys::UniqueFd network;
-  if (!plan.network_argv.empty()) {
+  std::vector<sys::UniqueFd> namespaces;
+  if (!plan.network_argv.empty())
     network = MVM_TRY(start_network(plan, errors.write_end.get(), out.network));
+  if (plan.network_namespace) {
+    namespaces = MVM_TRY(await_namespaces(network.get(), errors.read_end.get()));
+    for (const sys::UniqueFd& fd : namespaces) command.namespaces.push_back(fd.get());
+    out.network_link = std::move(network);
+  } else if (network) {
     command.fds.emplace_back(network.get(), kNetworkFd);
   }
   out.child = MVM_TRY_CTX(sys::spawn(command), "starting the " + plan.backend + " engine");
-  MVM_TRY(sys::set_nonblocking(errors.read_end.get(), true));
   out.agent = std::move(agent.first);
   out.errors = std::move(errors.read_end);
   if (plan.has_control) out.control = std::move(control.first);

@@ -10,8 +10,9 @@ namespace mvm::backend {
 
 struct EngineProcess {
   sys::Child child;
-  sys::Child network;     // the plan's network process, where it has one
-  sys::UniqueFd control;  // our ends of the socket pairs
+  sys::Child network;          // the plan's network process, where it has one
+  sys::UniqueFd network_link;  // whose closing ends a network of namespace and tap device
+  sys::UniqueFd control;       // our ends of the socket pairs
   sys::UniqueFd agent;
   sys::UniqueFd console;
   sys::UniqueFd exchange;
@@ -24,14 +25,15 @@ Error no_snapshots(std::string_view backend);
 // The memory behind an exchange disk: a file without a name.
 Result<sys::UniqueFd> make_exchange();
 
-// Makes the plan's directories, and what it names accessible to the plan's user.
+// Makes the plan's directories and links, and what it names accessible to the plan's user. A file
+// of another file system cannot be linked and is copied; one to be written is then an error.
 // Errors: kPermission: a file that this user may not read, and that may not be opened to it.
 Result<> prepare_files(const LaunchPlan& plan);
 // The file becomes this user's, uid and gid; 0: it stays as it is.
 Result<> give(const std::string& path, std::uint32_t user);
 
 // Starts the plan's program, and its network process, so that they die with us, with every stream
-// connected.
+// connected. Errors: of a network namespace also what its process says.
 Result<EngineProcess> start_engine(const LaunchPlan& plan);
 
 // Collects what an engine writes on stderr, keeping the end of it.

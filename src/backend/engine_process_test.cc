@@ -155,5 +155,25 @@ TEST_F(EngineFiles, StayAsTheyAreForAnEngineThatStaysOurselves) {
   EXPECT_EQ(stat_of(plan_.read[0]).st_mode & 0777, 0600U);
 }
 
+TEST(EngineProcessTest, ANetworkNamespaceThatCannotBeMadeIsToldInTheWordsOfItsProcess) {
+  LaunchPlan plan = shell("echo never");
+  plan.network_argv = {"sh", "-c", "echo the port is taken >&2; exit 1"};
+  plan.network_namespace = true;
+  EXPECT_THAT(start_engine(plan).error().text(), HasSubstr("the port is taken"));
+}
+
+TEST(PrepareFilesTest, AnEngineThatSeesOtherNamesGetsLinks) {
+  const auto dir = sys::TempDir::create("/tmp", "engine-").value();
+  LaunchPlan plan;
+  plan.working_dir = dir.path() + "/root";
+  plan.directories = {plan.working_dir};
+  plan.written = {dir.path() + "/disk"};
+  plan.links = {{dir.path() + "/disk", "scratch"}};
+  ASSERT_TRUE(sys::write_file(plan.written.front(), "old"));
+  ASSERT_TRUE(prepare_files(plan));
+  ASSERT_TRUE(sys::write_file(plan.working_dir + "/scratch", "new"));
+  EXPECT_EQ(sys::read_file(plan.written.front()).value(), "new");
+}
+
 }  // namespace
 }  // namespace mvm::backend

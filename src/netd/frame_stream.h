@@ -9,45 +9,33 @@
 // Threads: one.
 #pragma once
 
-#include <cstddef>
-#include <cstdint>
-#include <functional>
 #include <memory>
-#include <span>
 #include <vector>
 
-#include "core/result.h"
+#include "netd/frame_channel.h"
 
 namespace mvm::netd {
 
-class FrameStream {
+class FrameStream final : public FrameChannel {
  public:
-  // Enough for the largest IP packet with its Ethernet header and a tag.
-  static constexpr std::size_t kMaxFrame = 65'550;
-  static constexpr std::size_t kMinFrame = 14;  // an Ethernet header
   // Above this much unsent the sources of frames should pause, and above kMaxQueued frames are
   // dropped: the peer does not read.
   static constexpr std::size_t kCongested = 1U << 20;
   static constexpr std::size_t kMaxQueued = 4U << 20;
 
-  using Take = std::function<void(std::span<const std::byte>)>;
-
   // A connected SOCK_STREAM socket that the caller keeps; it is made non-blocking.
   explicit FrameStream(int fd);
 
-  // Reads once and hands on every whole frame; those shorter than an Ethernet header are dropped.
-  // False at the end of the stream.
-  // Errors: kGuestFault for a frame over kMaxFrame, after which the stream is of no use; recv's.
-  Result<bool> receive(const Take& take);
-
+  int fd() const override { return fd_; }
+  // Reads once and hands on every whole frame.
+  Result<bool> receive(const Take& take) override;
   // Queues a frame, or sends it at once when it is large and nothing is before it; false when it
   // was dropped (too long, or too much queued).
-  bool send(std::span<const std::byte> frame);
-  // Writes what the socket takes. Errors: send's.
-  Result<> flush();
-  std::size_t queued() const { return out_.size() - sent_; }
-  bool congested() const { return queued() > kCongested; }
-  std::uint64_t dropped() const { return dropped_; }
+  bool send(std::span<const std::byte> frame) override;
+  Result<> flush() override;
+  std::size_t queued() const override { return out_.size() - sent_; }
+  bool congested() const override { return queued() > kCongested; }
+  std::uint64_t dropped() const override { return dropped_; }
 
  private:
   Result<> deliver(const Take& take);

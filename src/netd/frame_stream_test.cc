@@ -62,7 +62,7 @@ TEST_F(FrameStreamTest, KeepsGoingWhenThereIsNothingToRead) { EXPECT_TRUE(receiv
 
 TEST_F(FrameStreamTest, RefusesAFrameThatIsTooLong) {
   testing::Bytes header;
-  append32(header, FrameStream::kMaxFrame + 1);
+  append32(header, kMaxFrame + 1);
   peer_writes(header);
   const auto received = receive();
   ASSERT_FALSE(received);
@@ -72,7 +72,7 @@ TEST_F(FrameStreamTest, RefusesAFrameThatIsTooLong) {
 
 TEST_F(FrameStreamTest, TakesTheLongestFrame) {
   std::size_t written = 0;
-  const testing::Bytes frame = framed(FrameStream::kMaxFrame, 1);
+  const testing::Bytes frame = framed(kMaxFrame, 1);
   while (written < frame.size()) {
     const auto part =
         std::span(frame).subspan(written, std::min<std::size_t>(30'000, frame.size() - written));
@@ -81,7 +81,7 @@ TEST_F(FrameStreamTest, TakesTheLongestFrame) {
     ASSERT_TRUE(receive().value());
   }
   ASSERT_EQ(frames_.size(), 1U);
-  EXPECT_EQ(frames_[0].size(), FrameStream::kMaxFrame);
+  EXPECT_EQ(frames_[0].size(), kMaxFrame);
 }
 
 TEST_F(FrameStreamTest, DropsFramesWithoutAnEthernetHeaderAndCountsThem) {

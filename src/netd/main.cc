@@ -2,8 +2,10 @@
 // mvm-netd: the user-mode network of one guest (netd/options.h has its command line).
 #include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <span>
+#include <utility>
 
 #include "core/log.h"
 #include "netd/serve.h"
@@ -13,6 +15,19 @@
 // filter is there to forbid.
 extern "C" const char* __asan_default_options() { return "detect_leaks=0"; }
 #endif
+
+namespace {
+
+mvm::Result<> run(const mvm::netd::Options& options) {
+  using namespace mvm::netd;
+  TapLink link;
+  if (!options.tap.empty())
+    link = MVM_TRY(make_tap_link(options.tap, options.tap_owner.value_or(::geteuid())));
+  MVM_TRY(confine());
+  return serve(options, std::move(link));
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace mvm;
@@ -26,9 +41,9 @@ int main(int argc, char** argv) {
   for (const int fd : {options->fd, options->ready_fd}) {
     if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
   }
-  Result<> done = netd::confine();
-  if (done) done = netd::serve(*options);
+  const Result<> done = run(*options);
   if (done) return 0;
   log::error(done.error().text());
+  if (!done.error().hint().empty()) log::error(done.error().hint());
   return 1;
 }

@@ -34,6 +34,8 @@ Result<> check(const Options& options) {
     return Error(Errc::kInvalidArgument, "--mtu " + std::to_string(options.mtu) + " is not from " +
                                              std::to_string(kMinMtu) + " to " +
                                              std::to_string(kMaxMtu));
+  if (options.tap_owner && options.tap.empty())
+    return Error(Errc::kInvalidArgument, "--tap-owner is of no use without --tap");
   return {};
 }
 
@@ -76,6 +78,8 @@ Result<Options> parse_options(std::span<const char* const> arguments) {
   table.add("--mtu", &out.mtu, "Largest IP packet");
   table.add("--no-dns", &no_dns, "No name server at 10.0.2.3");
   table.add("--restrict", &out.restricted, "Nothing but the forwards");
+  table.add("--tap", &out.tap, "Make this tap device, in a network namespace of its own");
+  table.add("--tap-owner", &out.tap_owner, "Uid that may open it");
   table.add("--help", &help, "Print this text");
   MVM_TRY(table.parse(arguments.subspan(1)));
   if (help) return Error(Errc::kInvalidArgument, table.help());

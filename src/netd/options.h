@@ -2,10 +2,11 @@
 // The command line of mvm-netd.
 //
 //   mvm-netd --fd N [--ready-fd N] [--forward tcp|udp:HOSTIP:HOSTPORT:GUESTPORT]...
-//            [--mtu BYTES] [--no-dns] [--restrict]
+//            [--mtu BYTES] [--no-dns] [--restrict] [--tap NAME [--tap-owner UID]]
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,12 +27,19 @@ struct Forward {
 };
 
 struct Options {
-  int fd = -1;        // connected unix stream socket to the VMM
+  // Connected unix stream socket, whose other end is the VMM's. With a tap device it is that of
+  // whoever starts the VMM and is told the namespaces to start it in: one message "ready\n" with
+  // descriptors of the user namespace (only where there is one) and of the network namespace.
+  int fd = -1;
   int ready_fd = -1;  // "ready\n" is written here and the descriptor closed; -1: nowhere
   std::vector<Forward> forwards;
   bool dns = true;           // answer at 10.0.2.3 by the host's resolver
   bool restricted = false;   // the guest reaches nothing outside; forwards still work
   std::uint32_t mtu = 1500;  // Units: bytes of an IP packet
+  // The guest's frames come by this tap device, made in a network namespace of its own; empty: by
+  // `fd`.
+  std::string tap;
+  std::optional<std::uint32_t> tap_owner;  // who may open it; nothing: ourselves
 };
 
 constexpr std::uint32_t kMinMtu = 576;

@@ -42,6 +42,14 @@ TEST(Options, RefuseAMissingDescriptorAndUnknownWords) {
   EXPECT_THAT(parse({"--fd", "3", "--bridge", "br0"}).error().text(), HasSubstr("--bridge"));
 }
 
+TEST(Options, TakeATapDeviceAndItsOwner) {
+  const auto options = parse({"--fd", "3", "--tap", "mvm0", "--tap-owner", "1000"});
+  ASSERT_TRUE(options) << options.error().text();
+  EXPECT_EQ(options->tap, "mvm0");
+  EXPECT_EQ(options->tap_owner, 1000U);
+  EXPECT_THAT(parse({"--fd", "3", "--tap-owner", "1000"}).error().text(), HasSubstr("--tap"));
+}
+
 TEST(Options, RefuseAnMtuThatNoFrameCanHave) {
   EXPECT_THAT(parse({"--fd", "3", "--mtu", "65521"}).error().text(), HasSubstr("65521"));
   EXPECT_THAT(parse({"--fd", "3", "--mtu", "100"}).error().text(), HasSubstr("100"));

@@ -7,16 +7,24 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
 #include "core/log.h"
 #include "netd/frame_stream.h"
 #include "netd/user_net.h"
 #include "netd_filter_table.h"
 #include "sys/io.h"
+#include "sys/socket.h"
 #include "sys/unique_fd.h"
 #include "vmm/jail/seccomp.h"
 
 namespace mvm::netd {
 namespace {
+
+constexpr std::string_view kReady = "ready\n";
 
 // Source: capabilities(7). libcap-ng would also clear the bounding set, which no_new_privs makes
 // moot.
@@ -40,24 +48,27 @@ void pause_sources(std::span<pollfd> fds) {
 }
 
 // One round: wait, take the guest's frames, let libslirp work, write. False when the peer is gone.
-Result<bool> turn(FrameStream& stream, UserNet& net, int fd, std::vector<pollfd>& fds) {
+Result<bool> turn(FrameChannel& channel, UserNet& net, int peer, std::vector<pollfd>& fds) {
+  constexpr short kGone = POLLHUP | POLLERR;
   fds.clear();
-  const int events = stream.queued() > 0 ? POLLIN | POLLOUT : POLLIN;
-  fds.push_back({fd, static_cast<short>(events), 0});
+  const int events = channel.queued() > 0 ? POLLIN | POLLOUT : POLLIN;
+  fds.push_back({channel.fd(), static_cast<short>(events), 0});
+  fds.push_back({peer == channel.fd() ? -1 : peer, POLLRDHUP, 0});
   int timeout = -1;
   net.fill(fds, timeout);
-  if (stream.congested()) pause_sources(std::span(fds).subspan(1));
+  if (channel.congested()) pause_sources(std::span(fds).subspan(2));
   if (::poll(fds.data(), fds.size(), timeout) < 0) {
     if (errno != EINTR) return Error::from_errno("poll");
     for (pollfd& entry : fds) entry.revents = 0;
   }
-  if ((fds[0].revents & (POLLIN | POLLHUP | POLLERR)) != 0) {
+  if ((fds[1].revents & (POLLRDHUP | kGone)) != 0) return false;
+  if ((fds[0].revents & (POLLIN | kGone)) != 0) {
     const bool open =
-        MVM_TRY(stream.receive([&](std::span<const std::byte> frame) { net.input(frame); }));
+        MVM_TRY(channel.receive([&](std::span<const std::byte> frame) { net.input(frame); }));
     if (!open) return false;
   }
   net.dispatch(fds);
-  const Result<> flushed = stream.flush();
+  const Result<> flushed = channel.flush();
   if (!flushed && flushed.error().errnum() == EPIPE) return false;
   MVM_TRY(Result<>(flushed));
   return true;
@@ -66,7 +77,17 @@ Result<bool> turn(FrameStream& stream, UserNet& net, int fd, std::vector<pollfd>
 Result<> report_ready(int fd) {
   if (fd < 0) return {};
   const sys::UniqueFd owned(fd);
-  MVM_TRY_CTX(sys::write_full(fd, "ready\n"), "telling that the network is up");
+  MVM_TRY_CTX(sys::write_full(fd, kReady), "telling that the network is up");
+  return {};
+}
+
+// Our own descriptors of the namespaces would keep them alive.
+Result<> hand_over(int peer, sys::UniqueFd user, sys::UniqueFd network) {
+  if (!network) return {};
+  std::vector<int> fds;
+  if (user) fds.push_back(user.get());
+  fds.push_back(network.get());
+  MVM_TRY_CTX(sys::send_fds(peer, kReady, fds), "handing over the network namespace");
   return {};
 }
 
@@ -86,16 +107,21 @@ Result<> confine_to_serving() {
   return vmm::SeccompFilter::for_this_process(kNetdProgram, kNetdOwnProcess).install();
 }
 
-Result<> serve(const Options& options) {
-  FrameStream stream(options.fd);
+Result<> serve(const Options& options, TapLink link) {
+  std::unique_ptr<FrameChannel> channel;
+  if (link.packets)
+    channel = std::make_unique<PacketChannel>(link.packets.get());
+  else
+    channel = std::make_unique<FrameStream>(options.fd);
   UserNet net = MVM_TRY(UserNet::create(
-      options, [&stream](std::span<const std::byte> frame) { stream.send(frame); }));
+      options, [&channel](std::span<const std::byte> frame) { channel->send(frame); }));
   MVM_TRY(confine_to_serving());
   MVM_TRY(report_ready(options.ready_fd));
+  MVM_TRY(hand_over(options.fd, std::move(link.user_namespace), std::move(link.network_namespace)));
   std::vector<pollfd> fds;
   bool open = true;
-  while (open) open = MVM_TRY(turn(stream, net, options.fd, fds));
-  if (stream.dropped() > 0) log::info("frames dropped: " + std::to_string(stream.dropped()));
+  while (open) open = MVM_TRY(turn(*channel, net, options.fd, fds));
+  if (channel->dropped() > 0) log::info("frames dropped: " + std::to_string(channel->dropped()));
   return {};
 }
 

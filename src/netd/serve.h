@@ -4,6 +4,7 @@
 
 #include "core/result.h"
 #include "netd/options.h"
+#include "netd/tap_link.h"
 
 namespace mvm::netd {
 
@@ -17,9 +18,10 @@ Result<> confine();
 // Errors: kUnavailable when this kernel has no filters; the refused call's.
 Result<> confine_to_serving();
 
-// Runs the network until the peer of `options.fd` closes it.
-// Errors: a forward that cannot be bound, before anything is told to `options.ready_fd`;
+// Runs the network until the peer of `options.fd` closes it. With a tap device its link comes from
+// make_tap_link(), which has to be called before confine().
+// Errors: a forward that cannot be bound, before anybody is told that the network is up;
 // kGuestFault when the peer breaks the framing.
-Result<> serve(const Options& options);
+Result<> serve(const Options& options, TapLink link);
 
 }  // namespace mvm::netd

@@ -89,6 +89,7 @@ struct VmSpec {
   std::string data_dir;                // scratch disk, status, logs
   std::string engine_program;          // the engine's executable
   std::string network_program;  // mvm-netd, for engines without a user-mode network of their own
+  std::string jailer_program;   // for engines that do not enter a jail themselves
   std::string restore_dir;  // a snapshot's files, which its first boot starts from; empty: it boots
   bool jail = true;         // of engines that have one: the engine sees its own files only
   std::uint32_t jail_user = 0;  // whom a jailed engine becomes, uid and gid; 0: it stays ourselves

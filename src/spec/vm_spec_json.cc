@@ -197,6 +197,7 @@ std::string to_json(const VmSpec& vm) {
   visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
   out["exec_defaults"] = process_json(vm.exec_defaults);
   if (!vm.restore_dir.empty()) out["restore_dir"] = vm.restore_dir;
+  if (!vm.jailer_program.empty()) out["jailer_program"] = vm.jailer_program;
   if (vm.process) out["process"] = process_json(*vm.process);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
@@ -224,6 +225,7 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   if (in.has("jail")) in.read("jail", vm.jail);
   if (in.has("jail_user")) in.read("jail_user", vm.jail_user);
   if (in.has("restore_dir")) in.read("restore_dir", vm.restore_dir);
+  if (in.has("jailer_program")) in.read("jailer_program", vm.jailer_program);
   read_network(in.object("network"), &bad, vm.network);
   read_limits(in.object("limits"), &bad, vm.limits);
   if (const json* restart = in.object("restart")) {

@@ -159,6 +159,13 @@ Result<> copy_sparse(int from, int to, Bytes size) {
   return {};
 }
 
+Result<> copy_file(int from, const std::string& to, unsigned mode) {
+  const UniqueFd target = MVM_TRY(open_file(to, O_WRONLY | O_CREAT | O_EXCL, mode));
+  struct stat st;
+  if (::fstat(from, &st) != 0) return Error::from_errno("stat");
+  return copy_sparse(from, target.get(), Bytes{static_cast<std::uint64_t>(st.st_size)});
+}
+
 Result<> set_nonblocking(int fd, bool on) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return Error::from_errno("fcntl");

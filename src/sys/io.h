@@ -38,6 +38,8 @@ Result<> write_sparse_file(const std::string& path, std::string_view text, unsig
 // Copies up to the end of `from` into an empty file, keeping holes where the file system tells them
 // (SEEK_DATA); one that can share the blocks of two files does.
 Result<> copy_sparse(int from, int to, Bytes size);
+// The whole of a file in the same way, as a new one. Errors: EEXIST.
+Result<> copy_file(int from, const std::string& to, unsigned mode = 0600);
 
 Result<> set_nonblocking(int fd, bool on);
 Result<UniqueFd> duplicate(int fd);

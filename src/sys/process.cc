@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -82,6 +83,10 @@ bool place_fds(const std::vector<std::pair<int, int>>& fds, int& error_pipe) {
   const Command& command = plan.command;
   if (command.default_signals) reset_signals();
   if (command.new_session && ::setsid() < 0) child_fail(plan.error_pipe);
+  // Before PR_SET_PDEATHSIG: new privileges would take that back.
+  for (const int fd : command.namespaces) {
+    if (::setns(fd, 0) != 0) child_fail(plan.error_pipe);
+  }
   if (command.die_with_parent || command.contain) {
     if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) child_fail(plan.error_pipe);
     if (::getppid() != plan.parent) ::_exit(127);  // the parent died before prctl

@@ -32,6 +32,8 @@ struct Command {
   std::string working_dir;                              // empty: the parent's
   // (descriptor of ours, number in the child); 0, 1, 2 not listed become /dev/null.
   std::vector<std::pair<int, int>> fds;
+  // Namespaces to start in, each a descriptor of it, a user namespace before what it owns.
+  std::vector<int> namespaces;
   bool new_session = false;      // setsid(): away from the terminal and its signals
   bool die_with_parent = false;  // SIGKILL when the spawning thread ends (PR_SET_PDEATHSIG)
   // For tools that start others: whatever of them still runs is killed when the program ends, or

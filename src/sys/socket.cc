@@ -7,8 +7,11 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "sys/io.h"
@@ -117,6 +120,57 @@ Result<UniqueFd> accept_connection(int listener) {
   const int fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   if (fd < 0) return Error::from_errno("accept");
   return UniqueFd(fd);
+}
+
+Result<> send_fds(int socket, std::string_view text, std::span<const int> fds) {
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxMessageFds * sizeof(int))> control{};
+  if (fds.size() > kMaxMessageFds) return Error(Errc::kLimit, "too many descriptors to send");
+  iovec data{const_cast<char*>(text.data()), text.size()};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  if (!fds.empty()) {
+    message.msg_control = control.data();
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
+    cmsghdr* header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(fds.size_bytes());
+    std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
+  }
+  ssize_t sent;
+  do {
+    sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) return Error::from_errno("sendmsg");
+  if (static_cast<std::size_t>(sent) != text.size())
+    return Error(Errc::kIo, "a message with descriptors did not go whole");
+  return {};
+}
+
+Result<Message> receive_fds(int socket) {
+  std::array<char, 4096> text;
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxMessageFds * sizeof(int))> control{};
+  iovec data{text.data(), text.size()};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control.data();
+  message.msg_controllen = control.size();
+  ssize_t got;
+  do {
+    got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) return Error::from_errno("recvmsg");
+  Message out{std::string(text.data(), static_cast<std::size_t>(got)), {}};
+  for (cmsghdr* h = CMSG_FIRSTHDR(&message); h != nullptr; h = CMSG_NXTHDR(&message, h)) {
+    if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) continue;
+    std::array<int, kMaxMessageFds> fds{};
+    const std::size_t bytes = std::min(h->cmsg_len - CMSG_LEN(0), sizeof fds);
+    std::memcpy(fds.data(), CMSG_DATA(h), bytes);
+    for (std::size_t i = 0; i < bytes / sizeof(int); ++i) out.fds.emplace_back(fds[i]);
+  }
+  return out;
 }
 
 Result<uid_t> peer_uid(int fd) {

@@ -5,7 +5,9 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 #include "sys/unique_fd.h"
@@ -30,6 +32,17 @@ Result<UniqueFd> accept_connection(int listener);
 
 // Effective uid of the process at the other end. Source: unix(7), SO_PEERCRED.
 Result<uid_t> peer_uid(int fd);
+
+// One message with descriptors; the receiver gets copies. At most kMaxMessageFds.
+// Source: unix(7), SCM_RIGHTS. Errors: kIo when it did not go whole.
+constexpr std::size_t kMaxMessageFds = 16;
+Result<> send_fds(int socket, std::string_view text, std::span<const int> fds);
+struct Message {
+  std::string text;  // empty: the other end is closed
+  std::vector<UniqueFd> fds;
+};
+// The next one, of at most 4 KiB; waits for it where the socket does. Errors: recvmsg's.
+Result<Message> receive_fds(int socket);
 
 struct TcpAddress {
   std::string ip;  // numeric IPv4 or IPv6

@@ -14,6 +14,7 @@ struct Programs {
   std::string agent;
   std::string netd;
   std::string vmm;
+  std::string jailer;
 };
 
 // Errors: kNotFound naming the missing program: the installation is incomplete.

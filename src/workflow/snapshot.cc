@@ -22,17 +22,9 @@ namespace {
 constexpr std::uint64_t kLeastBytesPerMs = 4096;
 constexpr Millis kPatience{60'000};
 
-// The whole of a file, as a new one.
-Result<> copy_file(int from, const std::string& to) {
-  const sys::UniqueFd target = MVM_TRY(sys::open_file(to, O_WRONLY | O_CREAT | O_EXCL, 0600));
-  struct stat st;
-  if (::fstat(from, &st) != 0) return Error::from_errno("stat");
-  return sys::copy_sparse(from, target.get(), Bytes{static_cast<std::uint64_t>(st.st_size)});
-}
-
 Result<> replace_by_copy(const std::string& path, int fd) {
   const std::string copy = path + ".copy";
-  MVM_TRY(copy_file(fd, copy));
+  MVM_TRY(sys::copy_file(fd, copy));
   MVM_TRY(sys::sync_path(copy));
   if (::rename(copy.c_str(), path.c_str()) != 0) return Error::from_errno("rename to " + path);
   return {};
@@ -75,7 +67,7 @@ Result<> link_file(const std::string& from, const std::string& to) {
 Result<> copy_disk(const std::string& from, const std::string& to) {
   const std::string frame = "copying the scratch disk to " + to;
   const sys::UniqueFd source = MVM_TRY_CTX(sys::open_file(from, O_RDONLY), frame);
-  MVM_TRY_CTX(copy_file(source.get(), to), frame);
+  MVM_TRY_CTX(sys::copy_file(source.get(), to), frame);
   return {};
 }
 

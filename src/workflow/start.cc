@@ -13,6 +13,7 @@
 #include "sys/capabilities.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "sys/process.h"
 #include "sys/random.h"
 #include "sys/socket.h"
 #include "workflow/machines.h"
@@ -47,6 +48,12 @@ Result<> insert(const store::Layout& layout, store::Catalog& catalog, const spec
   return inserted;
 }
 
+// Firecracker's own lies beside it; ours takes the same arguments.
+std::string jailer_for(const std::string& firecracker, const Programs& programs) {
+  const std::string beside = firecracker.substr(0, firecracker.find_last_of('/') + 1) + "jailer";
+  return sys::find_program(beside).value_or(programs.jailer);
+}
+
 }  // namespace
 
 Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& programs,
@@ -70,7 +77,10 @@ Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& 
 
 std::string posture_line(const EngineChoice& choice, bool jail) {
   std::string line = choice.selection.posture;
-  if (!jail && choice.selection.backend == "mvm-vmm") line += "; the monitor is not in a jail";
+  const std::string& backend = choice.selection.backend;
+  const bool jailed = backend == "mvm-vmm" ? jail : jail && sys::has_capability(CAP_SYS_ADMIN);
+  if (!jailed && (backend == "mvm-vmm" || backend == "firecracker"))
+    line += "; the monitor is not in a jail";
   return line;
 }
 
@@ -117,7 +127,8 @@ void set_engine(spec::VmSpec& vm, const EngineChoice& choice, const Programs& pr
   vm.accelerator = choice.selection.accelerator;
   vm.isolation = choice.selection.isolation;
   vm.engine_program = vm.backend == "fake" ? programs.agent : choice.engine;
-  if (vm.backend == "mvm-vmm") vm.network_program = programs.netd;
+  if (vm.backend == "mvm-vmm" || vm.backend == "firecracker") vm.network_program = programs.netd;
+  if (vm.backend == "firecracker") vm.jailer_program = jailer_for(choice.engine, programs);
 }
 
 Result<sys::UniqueFd> start_machine(const store::Layout& layout, store::Catalog& catalog,

@@ -29,6 +29,11 @@ TEST(Cmdline, TellsThePortOfTheHost) {
   EXPECT_EQ(parse_cmdline("mvm.vsock=99999999999").vsock_port, 0U);
 }
 
+TEST(Cmdline, TellsWhatMarksTheDisks) {
+  EXPECT_EQ(parse_cmdline("mvm.vsock=1").disks, DiskMark::kSerial);
+  EXPECT_EQ(parse_cmdline("mvm.disks=access").disks, DiskMark::kAccess);
+}
+
 TEST(Cmdline, WordWithoutValueIsNothing) {
   EXPECT_FALSE(parse_cmdline("mvm.scratch mvm.trace=").scratch);
 }
@@ -74,9 +79,23 @@ TEST(Disks, AreFoundBySerialWhateverTheirOrder) {
   ASSERT_TRUE(sys::make_dirs(dir.path() + "/vdb"));
   ASSERT_TRUE(sys::write_file(dir.path() + "/vda/serial", "mvm_scratch"));
   ASSERT_TRUE(sys::write_file(dir.path() + "/vdb/serial", "mvm_root\n"));
-  EXPECT_EQ(find_disk(dir.path(), "mvm_root").value(), "/dev/vdb");
-  EXPECT_EQ(find_disk(dir.path(), "mvm_scratch").value(), "/dev/vda");
-  EXPECT_THAT(find_disk(dir.path(), "other").error().text(), testing::HasSubstr("serial other"));
+  const auto found = [&](const char* role) {
+    return find_disk(dir.path(), role, DiskMark::kSerial);
+  };
+  EXPECT_EQ(found("mvm_root").value(), "/dev/vdb");
+  EXPECT_EQ(found("mvm_scratch").value(), "/dev/vda");
+  EXPECT_THAT(found("other").error().text(), testing::HasSubstr("no disk other"));
+}
+
+TEST(Disks, AreFoundByAccessWhereNoSerialIsOurs) {
+  const auto dir = sys::TempDir::create("/tmp", "agent-").value();
+  for (const auto& [name, ro] : {std::pair("vda", "0\n"), std::pair("vdb", "1\n")}) {
+    ASSERT_TRUE(sys::make_dirs(dir.path() + "/" + name));
+    ASSERT_TRUE(sys::write_file(dir.path() + "/" + name + "/ro", ro));
+    ASSERT_TRUE(sys::write_file(dir.path() + "/" + name + "/serial", "26521061"));
+  }
+  EXPECT_EQ(find_disk(dir.path(), "mvm_root", DiskMark::kAccess).value(), "/dev/vdb");
+  EXPECT_EQ(find_disk(dir.path(), "mvm_scratch", DiskMark::kAccess).value(), "/dev/vda");
 }
 
 }  // namespace

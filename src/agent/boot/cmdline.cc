@@ -28,6 +28,7 @@ BootOptions parse_cmdline(std::string_view cmdline) {
     const bool on = value == "1";
     if (name == "mvm.scratch") out.scratch = on;
     if (name == "mvm.trace") out.trace = on;
+    if (name == "mvm.disks") out.disks = value == "access" ? DiskMark::kAccess : DiskMark::kSerial;
     if (name == "mvm.vsock") out.vsock_port = number(value);
   }
   return out;

@@ -8,10 +8,15 @@
 
 namespace mvm::agent {
 
+// What tells the image from the scratch disk: a virtio serial, or that only the image is read-only.
+enum class DiskMark { kSerial, kAccess };
+
 struct BootOptions {
   bool scratch = false;  // mvm.scratch=1: writes go to the disk `mvm_scratch`, else to memory
   std::uint32_t vsock_port = 0;  // mvm.vsock=PORT: the host listens there; 0: a virtio-serial port
-  bool trace = false;            // mvm.trace=1: each boot step is told on the console with its time
+  // mvm.disks=access: the engine gives its disks no serials of ours.
+  DiskMark disks = DiskMark::kSerial;
+  bool trace = false;  // mvm.trace=1: each boot step is told on the console with its time
 };
 
 // Words that are not ours are the kernel's and ignored. The last of equal ones counts.

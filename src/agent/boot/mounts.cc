@@ -85,13 +85,23 @@ Error explain(Error error, const std::string& frame) {
   return std::move(error).with_context(frame);
 }
 
-Result<> mount_disk(const std::string& serial, const char* what, const char* target,
-                    const char* type, unsigned long flags) {
-  const std::string disk =
-      MVM_TRY_CTX(find_disk("/sys/block", serial), std::string("mounting ") + what);
+struct Disk {
+  const char* role;
+  const char* what;  // as people are told of it
+  DiskMark mark;
+};
+
+Result<std::string> find(const Disk& disk) {
+  return MVM_TRY_CTX(find_disk("/sys/block", disk.role, disk.mark),
+                     std::string("mounting ") + disk.what);
+}
+
+Result<> mount_disk(const Disk& which, const char* target, const char* type, unsigned long flags) {
+  const std::string disk = MVM_TRY(find(which));
   auto done = mount_at(disk.c_str(), target, type, flags, nullptr);
   if (!done)
-    return explain(done.error(), std::string("mounting ") + what + " " + disk + " as " + type);
+    return explain(done.error(),
+                   std::string("mounting ") + which.what + " " + disk + " as " + type);
   return {};
 }
 
@@ -121,14 +131,15 @@ Result<> check_image_size(const std::string& disk) {
                                    " bytes");
 }
 
-Result<> mount_image() {
-  MVM_TRY(check_image_size(MVM_TRY_CTX(find_disk("/sys/block", "mvm_root"), "mounting image")));
-  return mount_disk("mvm_root", "image", "/lower", "erofs", MS_RDONLY);
+Result<> mount_image(DiskMark mark) {
+  const Disk disk{"mvm_root", "image", mark};
+  MVM_TRY(check_image_size(MVM_TRY(find(disk))));
+  return mount_disk(disk, "/lower", "erofs", MS_RDONLY);
 }
 
-Result<> mount_scratch(bool disk) {
+Result<> mount_scratch(bool disk, DiskMark mark) {
   if (disk) {
-    MVM_TRY(mount_disk("mvm_scratch", "scratch disk", "/scratch", "ext4", MS_NOATIME));
+    MVM_TRY(mount_disk({"mvm_scratch", "scratch disk", mark}, "/scratch", "ext4", MS_NOATIME));
   } else {
     MVM_TRY_CTX(mount_at("scratch", "/scratch", "tmpfs", 0, "mode=0755,size=50%"),
                 "mounting scratch memory");
@@ -142,22 +153,28 @@ Result<> mount_scratch(bool disk) {
 
 }  // namespace
 
-Result<std::string> find_disk(const std::string& sys_block, const std::string& serial) {
+Result<std::string> find_disk(const std::string& sys_block, const std::string& role,
+                              DiskMark mark) {
+  const bool by_serial = mark == DiskMark::kSerial;
+  const char* file = by_serial ? "/serial" : "/ro";
+  const std::string wanted = by_serial ? role : (role == "mvm_root" ? "1" : "0");
+
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(sys_block.c_str()), ::closedir);
   std::string seen;
   while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
     const std::string name = entry->d_name;
     if (!name.starts_with("vd")) continue;
-    const auto found = sys::read_file(sys_block + "/" + name + "/serial", kibibytes(4));
-    if (found && found->substr(0, found->find('\n')) == serial) return "/dev/" + name;
+    const auto found = sys::read_file(sys_block + "/" + name + file, kibibytes(4));
+    if (found && found->substr(0, found->find('\n')) == wanted) return "/dev/" + name;
     seen += " " + name;
   }
-  return Error(Errc::kNotFound, "there is no disk with serial " + serial +
-                                    " (disks:" + (seen.empty() ? " none" : seen) + ")");
+  return Error(Errc::kNotFound,
+               "there is no disk " + role + " (disks:" + (seen.empty() ? " none" : seen) + ")");
 }
 
 Result<sys::UniqueFd> open_exchange() {
-  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm_exchange")), O_RDWR | O_DIRECT);
+  return sys::open_file(MVM_TRY(find_disk("/sys/block", "mvm_exchange", DiskMark::kSerial)),
+                        O_RDWR | O_DIRECT);
 }
 
 Result<> mount_early() {
@@ -170,10 +187,10 @@ Result<> mount_early() {
   return {};
 }
 
-Result<RootMounts> mount_root(bool scratch_disk) {
+Result<RootMounts> mount_root(bool scratch_disk, DiskMark mark) {
   for (const char* dir : {"/lower", "/scratch", "/newroot"}) ::mkdir(dir, 0755);
-  MVM_TRY(mount_image());
-  MVM_TRY(mount_scratch(scratch_disk));
+  MVM_TRY(mount_image(mark));
+  MVM_TRY(mount_scratch(scratch_disk, mark));
   auto overlay = mount_at("overlay", "/newroot", "overlay", 0, kOverlayOptions);
   if (!overlay) return explain(overlay.error(), "mounting the overlay of image and scratch");
   RootMounts out;

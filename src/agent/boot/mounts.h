@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "agent/boot/cmdline.h"
 #include "core/result.h"
 #include "sys/unique_fd.h"
 
@@ -21,10 +22,10 @@ struct RootMounts {
 // /dev, /proc and /sys of the initramfs.
 Result<> mount_early();
 
-// Mounts image and scratch and the overlay of both on /newroot. Disks are found by their virtio
-// serials, mvm_root and mvm_scratch, because their order as vda, vdb is not promised. Errors:
-// "mounting image /dev/vda as erofs: …" and the like, with the kernel's own complaint.
-Result<RootMounts> mount_root(bool scratch_disk);
+// Mounts image and scratch and the overlay of both on /newroot. Disks are found by their mark,
+// because their order as vda, vdb is not promised. Errors: "mounting image /dev/vda as erofs: …"
+// and the like, with the kernel's own complaint.
+Result<RootMounts> mount_root(bool scratch_disk, DiskMark mark);
 
 // Makes /newroot the root for good (as switch_root does), then mounts the rest of the table inside
 // it, where the image's own symbolic links lead to the right places. Errors: only for what no
@@ -37,7 +38,9 @@ void close_mounts(const RootMounts& mounts);
 // The exchange disk, to be used past the page cache. Errors: find_disk()'s; open's.
 Result<sys::UniqueFd> open_exchange();
 
-// The device with this serial, "/dev/vda". Errors: kNotFound, listing the disks there are.
-Result<std::string> find_disk(const std::string& sys_block, const std::string& serial);
+// The device of a role, "/dev/vda": "mvm_root", "mvm_scratch" and "mvm_exchange" are serials; by
+// access there are only the first, which is read-only, and the second, which is not.
+// Errors: kNotFound, listing the disks there are.
+Result<std::string> find_disk(const std::string& sys_block, const std::string& role, DiskMark mark);
 
 }  // namespace mvm::agent

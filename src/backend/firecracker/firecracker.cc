@@ -160,7 +160,7 @@ class MonitorMachine final : public backend::Machine {
 Capabilities FirecrackerBackend::capabilities() const {
   const bool ours = monitor_ == Monitor::kMvmVmm;
   Capabilities out;
-  out.user_network = out.port_forward = ours;
+  out.user_network = out.port_forward = true;
   out.console = out.scratch_disk = out.pause = true;
   // A restored machine has another disk than the saved one; Firecracker's API cannot say so.
   out.snapshot = ours;

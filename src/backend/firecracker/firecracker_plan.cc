@@ -14,7 +14,28 @@ constexpr const char* kGuestAddress = "10.0.2.15";
 constexpr const char* kGatewayAddress = "10.0.2.2";
 constexpr const char* kDnsAddress = "10.0.2.3";
 
-// The guest finds its disks by serial, which is the drive's id.
+// The tap device in the network namespace of a machine of firecracker.
+constexpr const char* kTapName = "mvm0";
+// What the monitor in firecracker's jailer sees its files as.
+constexpr const char* kKernelName = "kernel";
+constexpr const char* kInitramfsName = "initramfs";
+constexpr const char* kImageName = "image";
+constexpr const char* kScratchName = "scratch";
+
+// As the monitor sees them.
+struct Paths {
+  std::string kernel;
+  std::string initramfs;
+  std::string image;
+  std::string scratch;  // empty: there is none
+};
+
+Paths paths_of(const spec::VmSpec& vm, bool in_jailer) {
+  if (!in_jailer) return {vm.kernel_path, vm.initramfs_path, vm.image_path, vm.scratch_path};
+  return {kKernelName, kInitramfsName, kImageName, vm.scratch_path.empty() ? "" : kScratchName};
+}
+
+// mvm-vmm's guest finds its disks by serial, which is the drive's id.
 json drive(const char* id, const std::string& path, bool read_only, bool durable) {
   return {{"drive_id", id},
           {"path_on_host", path},
@@ -23,25 +44,35 @@ json drive(const char* id, const std::string& path, bool read_only, bool durable
           {"cache_type", durable ? "Writeback" : "Unsafe"}};
 }
 
-json drives(const spec::VmSpec& vm) {
+json drives(const spec::VmSpec& vm, const Paths& paths) {
   json out = json::array();
-  out.push_back(drive("mvm_root", vm.image_path, true, false));
-  if (!vm.scratch_path.empty())
-    out.push_back(drive("mvm_scratch", vm.scratch_path, false, !vm.remove_when_done));
+  out.push_back(drive("mvm_root", paths.image, true, false));
+  if (!paths.scratch.empty())
+    out.push_back(drive("mvm_scratch", paths.scratch, false, !vm.remove_when_done));
   return out;
 }
 
-json config(const spec::VmSpec& vm) {
+// Firecracker knows tap devices only.
+json network_interface(Monitor monitor) {
+  json out = {{"iface_id", "net0"}};
+  if (monitor == Monitor::kMvmVmm)
+    out["socket_fd"] = kNetworkFd;
+  else
+    out["host_dev_name"] = kTapName;
+  out["guest_mac"] = "52:54:00:12:34:56";
+  return out;
+}
+
+json config(const spec::VmSpec& vm, Monitor monitor, const Paths& paths) {
   json out;
   out["machine-config"] = {{"vcpu_count", vm.limits.vcpus},
                            {"mem_size_mib", vm.limits.memory.count >> 20}};
-  out["boot-source"] = {{"kernel_image_path", vm.kernel_path},
-                        {"initrd_path", vm.initramfs_path},
-                        {"boot_args", kernel_cmdline(vm)}};
-  out["drives"] = drives(vm);
+  out["boot-source"] = {{"kernel_image_path", paths.kernel},
+                        {"initrd_path", paths.initramfs},
+                        {"boot_args", kernel_cmdline(vm, monitor)}};
+  out["drives"] = drives(vm, paths);
   if (vm.network.mode == spec::NetworkMode::kUser)
-    out["network-interfaces"] = json::array(
-        {{{"iface_id", "net0"}, {"socket_fd", kNetworkFd}, {"guest_mac", "52:54:00:12:34:56"}}});
+    out["network-interfaces"] = json::array({network_interface(monitor)});
   out["vsock"] = {{"guest_cid", kGuestCid}, {"uds_path", kVsockSocket}};
   return out;
 }
@@ -91,6 +122,33 @@ Result<> enter_jail(const spec::VmSpec& vm, LaunchPlan& plan) {
   return {};
 }
 
+// The program is copied into a root directory of the machine's own, which is the current one inside
+// and where all names in requests begin.
+void use_jailer(const spec::VmSpec& vm, LaunchPlan& plan) {
+  const std::string base = vm.data_dir + "/jail";
+  const std::string program = vm.engine_program.substr(vm.engine_program.find_last_of('/') + 1);
+  const std::string user = std::to_string(vm.jail_user);
+  plan.contained = true;
+  plan.user = vm.jail_user;
+  plan.working_dir = base + "/" + program + "/" + vm.id + "/root";
+  plan.links = {{vm.kernel_path, kKernelName},
+                {vm.initramfs_path, kInitramfsName},
+                {vm.image_path, kImageName}};
+  if (!vm.scratch_path.empty()) plan.links.emplace_back(vm.scratch_path, kScratchName);
+  plan.argv = {vm.jailer_program,
+               "--id",
+               vm.id,
+               "--exec-file",
+               vm.engine_program,
+               "--uid",
+               user,
+               "--gid",
+               user,
+               "--chroot-base-dir",
+               base,
+               "--"};
+}
+
 // Where the saved machine's disks and its network are on this host. Its vsock is named relative to
 // the working directory, and so is this machine's own.
 json snapshot_load(const spec::VmSpec& vm) {
@@ -109,9 +167,12 @@ json snapshot_load(const spec::VmSpec& vm) {
   return {{"snapshot-load", load}};
 }
 
-std::vector<std::string> network_argv(const spec::VmSpec& vm) {
+std::vector<std::string> network_argv(const spec::VmSpec& vm, const LaunchPlan& plan) {
   if (vm.network.mode != spec::NetworkMode::kUser) return {};
   std::vector<std::string> argv = {vm.network_program, "--fd", "3"};
+  if (plan.network_namespace) argv.insert(argv.end(), {"--tap", kTapName});
+  if (plan.network_namespace && plan.user != 0)
+    argv.insert(argv.end(), {"--tap-owner", std::to_string(plan.user)});
   for (const spec::PortForward& f : vm.network.forwards) {
     argv.insert(argv.end(),
                 {"--forward", std::string(f.protocol == spec::Protocol::kUdp ? "udp:" : "tcp:") +
@@ -128,10 +189,6 @@ Result<> check(const spec::VmSpec& vm, Monitor monitor) {
   if (vm.limits.vcpus > 32)
     return Error(Errc::kUnsupported, "the " + vm.backend + " backend has at most 32 cpus")
         .with_hint("give --cpus 32, or --backend qemu");
-  // Firecracker's only network is a tap device, which takes privileges to make.
-  if (monitor == Monitor::kFirecracker && vm.network.mode == spec::NetworkMode::kUser)
-    return Error(Errc::kUnsupported, "firecracker has no network without a tap device")
-        .with_hint("give --network none, or --backend mvm-vmm");
   if (!vm.restore_dir.empty() && monitor == Monitor::kFirecracker)
     return Error(Errc::kUnsupported, "the firecracker backend restores no machine")
         .with_hint("give --backend mvm-vmm to up, then make the snapshot");
@@ -140,8 +197,11 @@ Result<> check(const spec::VmSpec& vm, Monitor monitor) {
 
 }  // namespace
 
-std::string kernel_cmdline(const spec::VmSpec& vm) {
-  std::string line = "console=ttyS0 quiet panic=-1 reboot=t rdinit=/init";
+std::string kernel_cmdline(const spec::VmSpec& vm, Monitor monitor) {
+  const bool ours = monitor == Monitor::kMvmVmm;
+  // A triple fault is the shortest way out of mvm-vmm; firecracker takes one for a failure.
+  std::string line = "console=ttyS0 quiet panic=-1 rdinit=/init";
+  line += ours ? " reboot=t" : " reboot=k";
   // There is one serial port, no PCI bus, no keyboard, and nobody to read an audit log; looking for
   // them takes time.
   line += " 8250.nr_uarts=1 pci=off audit=0 lsm=landlock i8042.noaux i8042.nokbd";
@@ -151,6 +211,8 @@ std::string kernel_cmdline(const spec::VmSpec& vm) {
       " cryptomgr.notests=1 rcupdate.rcu_expedited=1"
       " initcall_blacklist=init_kprobe_trace,crypto_kdf108_init,load_system_certificate_list";
   line += " mvm.vsock=" + std::to_string(kAgentVsockPort);
+  // Firecracker's serials are numbers of the files behind the disks.
+  if (!ours) line += " mvm.disks=access";
   if (!vm.scratch_path.empty()) line += " mvm.scratch=1";
   if (!vm.cmdline_extra.empty()) line += " " + vm.cmdline_extra;
   return line;
@@ -158,30 +220,39 @@ std::string kernel_cmdline(const spec::VmSpec& vm) {
 
 Result<LaunchPlan> plan(const spec::VmSpec& vm, Monitor monitor) {
   MVM_TRY(check(vm, monitor));
+  const bool ours = monitor == Monitor::kMvmVmm;
+  const bool user_network = vm.network.mode == spec::NetworkMode::kUser;
+  const bool in_jailer = !ours && vm.jail && vm.jail_user != 0;
   LaunchPlan out;
-  out.backend = monitor == Monitor::kMvmVmm ? "mvm-vmm" : "firecracker";
+  out.backend = ours ? "mvm-vmm" : "firecracker";
   out.working_dir = vm.run_dir + "/" + kPlace;
+  if (in_jailer)
+    use_jailer(vm, out);
+  else
+    out.argv = {vm.engine_program, "--id", vm.id};
   out.directories = {out.working_dir};
-  if (monitor == Monitor::kMvmVmm) out.directories.push_back(saving_dir(vm));
+  if (ours) out.directories.push_back(saving_dir(vm));
   if (!vm.scratch_path.empty()) out.written = {vm.scratch_path};
   out.read = files_read(vm);
-  const json file = vm.restore_dir.empty() ? config(vm) : snapshot_load(vm);
+  const json file =
+      vm.restore_dir.empty() ? config(vm, monitor, paths_of(vm, in_jailer)) : snapshot_load(vm);
   out.files = {{kConfigFile, file.dump(2) + "\n"}};
   out.agent_socket = std::string(kVsockSocket) + "_" + std::to_string(kAgentVsockPort);
-  out.network_argv = network_argv(vm);
+  out.network_namespace = !ours && user_network;
+  out.network_argv = network_argv(vm, out);
   out.has_console = true;
   out.console_fd = 1;
-  out.argv = {vm.engine_program, "--id",          vm.id,      "--api-sock",
-              kApiSocket,        "--config-file", kConfigFile};
-  // Firecracker would add to the file every minute, for as long as the machine runs.
-  if (monitor == Monitor::kMvmVmm) {
+  out.argv.insert(out.argv.end(), {"--api-sock", kApiSocket, "--config-file", kConfigFile});
+  if (ours) {
     out.files.emplace_back(kMetricsFile, "");
     out.argv.insert(out.argv.end(), {"--metrics-path", kMetricsFile});
+  } else {
+    // It would add to a file of metrics every minute, for as long as the machine runs; and its log
+    // goes to the guest's console.
+    out.argv.insert(out.argv.end(), {"--level", "Warning"});
   }
-  if (vm.network.mode == spec::NetworkMode::kUser)
-    out.network = GuestNetwork{kGuestAddress, 24, kGatewayAddress, kDnsAddress};
-  // Firecracker's own jailer needs root and a static firecracker; it is left to whoever has both.
-  if (vm.jail && monitor == Monitor::kMvmVmm) MVM_TRY(enter_jail(vm, out));
+  if (user_network) out.network = GuestNetwork{kGuestAddress, 24, kGatewayAddress, kDnsAddress};
+  if (vm.jail && ours) MVM_TRY(enter_jail(vm, out));
   return out;
 }
 

@@ -27,6 +27,6 @@ constexpr std::uint32_t kGuestCid = 3;
 // Errors: kUnsupported names what the monitor lacks.
 Result<LaunchPlan> plan(const spec::VmSpec& vm, Monitor monitor);
 
-std::string kernel_cmdline(const spec::VmSpec& vm);
+std::string kernel_cmdline(const spec::VmSpec& vm, Monitor monitor);
 
 }  // namespace mvm::backend::firecracker

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "sys/testing_golden.h"
 
 namespace mvm::backend::firecracker {
@@ -34,12 +36,15 @@ spec::VmSpec standard() {
 std::string text(const LaunchPlan& plan) {
   std::string out = "in " + plan.working_dir + "\n";
   for (const std::string& argument : plan.argv) out += argument + "\n";
-  out += "agent socket " + plan.agent_socket + "\nnetwork\n";
+  out += "agent socket " + plan.agent_socket;
+  out += plan.network_namespace ? "\nnetwork in a namespace\n" : "\nnetwork\n";
   for (const std::string& argument : plan.network_argv) out += argument + "\n";
   for (const std::string& path : plan.directories) out += "directory " + path + "\n";
   for (const std::string& path : plan.written) out += "written " + path + "\n";
   for (const std::string& path : plan.read) out += "read " + path + "\n";
-  out += "user " + std::to_string(plan.user) + (plan.jailed ? ", jailed\n" : "\n");
+  for (const auto& [file, name] : plan.links) out += "link " + name + " to " + file + "\n";
+  out += "user " + std::to_string(plan.user) + (plan.jailed ? ", jailed" : "") +
+         (plan.contained ? ", contained\n" : "\n");
   for (const auto& [name, content] : plan.files) out += "file " + name + "\n" + content;
   return out;
 }
@@ -47,13 +52,29 @@ std::string text(const LaunchPlan& plan) {
 struct Case {
   const char* name;
   spec::VmSpec vm;
+  Monitor monitor = Monitor::kMvmVmm;
 };
 
+spec::VmSpec of_firecracker() {
+  spec::VmSpec vm = standard();
+  vm.backend = "firecracker";
+  vm.engine_program = "/opt/firecracker";
+  vm.jailer_program = "/opt/jailer";
+  return vm;
+}
+
 std::vector<Case> cases() {
-  std::vector<Case> out = {
-      {"default", standard()},    {"thrown-away", standard()}, {"forwards", standard()},
-      {"no-network", standard()}, {"four-vcpus", standard()},  {"quotes", standard()},
-      {"restored", standard()},   {"as-root", standard()},     {"no-jail", standard()}};
+  std::vector<Case> out = {{"default", standard()},
+                           {"thrown-away", standard()},
+                           {"forwards", standard()},
+                           {"no-network", standard()},
+                           {"four-vcpus", standard()},
+                           {"quotes", standard()},
+                           {"restored", standard()},
+                           {"as-root", standard()},
+                           {"no-jail", standard()},
+                           {"of-firecracker", of_firecracker(), Monitor::kFirecracker},
+                           {"of-firecracker-as-root", of_firecracker(), Monitor::kFirecracker}};
   out[1].vm.remove_when_done = true;
   out[2].vm.network.forwards = {{"127.0.0.1", 8080, 80, spec::Protocol::kTcp},
                                 {"0.0.0.0", 5353, 53, spec::Protocol::kUdp}};
@@ -65,13 +86,15 @@ std::vector<Case> cases() {
   out[6].vm.restore_dir = "/data/vms/x/restore";
   out[7].vm.jail_user = 0x7000'0001;
   out[8].vm.jail = false;
+  out[10].vm.jail_user = 0x7000'0001;
+  out[10].vm.network.forwards = out[2].vm.network.forwards;
   return out;
 }
 
 class FirecrackerPlan : public testing::TestWithParam<Case> {};
 
 TEST_P(FirecrackerPlan, MatchesTheGoldenOne) {
-  const std::string planned = text(plan(GetParam().vm, Monitor::kMvmVmm).value());
+  const std::string planned = text(plan(GetParam().vm, GetParam().monitor).value());
   EXPECT_EQ(planned, golden(std::string("firecracker/") + GetParam().name + ".txt", planned));
 }
 
@@ -81,24 +104,26 @@ INSTANTIATE_TEST_SUITE_P(Golden, FirecrackerPlan, testing::ValuesIn(cases()), []
   return name;
 });
 
-TEST(FirecrackerPlanOf, BothMonitorsAreAskedForTheSameButForMetrics) {
-  spec::VmSpec vm = standard();
-  vm.network.mode = spec::NetworkMode::kNone;
-  vm.jail = false;
-  LaunchPlan ours = plan(vm, Monitor::kMvmVmm).value();
-  const LaunchPlan other = plan(vm, Monitor::kFirecracker).value();
-  EXPECT_EQ(ours.files.front(), other.files.front());
-  EXPECT_EQ(other.files.size(), 1U);
-  ASSERT_EQ(ours.argv.size(), other.argv.size() + 2);
-  EXPECT_EQ(ours.argv[ours.argv.size() - 2], "--metrics-path");
-  ours.argv.resize(other.argv.size());
-  EXPECT_EQ(ours.argv, other.argv);
+// The jailer of root is asked of the machine's own directory, and of nothing else that is not there
+// already when it starts.
+TEST(FirecrackerPlanOf, NamesInFirecrackersJailerAreThoseOfLinks) {
+  spec::VmSpec vm = of_firecracker();
+  vm.jail_user = 0x7000'0001;
+  const LaunchPlan planned = plan(vm, Monitor::kFirecracker).value();
+  EXPECT_EQ(planned.working_dir, "/data/vms/x/jail/firecracker/0123456789abcdef/root");
+  const std::string& config = planned.files.front().second;
+  EXPECT_THAT(config, Not(HasSubstr("/data/")));
+  EXPECT_THAT(config, Not(HasSubstr("/cache/")));
+  for (const auto& [file, name] : planned.links) {
+    EXPECT_THAT(config, HasSubstr("\"" + name + "\""));
+    EXPECT_TRUE(std::ranges::count(planned.read, file) + std::ranges::count(planned.written, file));
+  }
 }
 
-TEST(FirecrackerPlanOf, FirecrackerItselfHasNoNetworkWithoutATap) {
-  const Error error = plan(standard(), Monitor::kFirecracker).error();
-  EXPECT_EQ(error.code(), Errc::kUnsupported);
-  EXPECT_THAT(error.hint(), HasSubstr("--backend mvm-vmm"));
+TEST(FirecrackerPlanOf, FirecrackerItselfIsNotInAJailWithoutRoot) {
+  const LaunchPlan planned = plan(of_firecracker(), Monitor::kFirecracker).value();
+  EXPECT_EQ(planned.argv.front(), "/opt/firecracker");
+  EXPECT_FALSE(planned.jailed || planned.contained);
 }
 
 TEST(FirecrackerPlanOf, FirecrackerItselfRestoresNoMachine) {
@@ -136,14 +161,21 @@ TEST(FirecrackerPlanOf, RefusesWhatCannotBeWrittenOnTheJailsCommandLine) {
 }
 
 TEST(FirecrackerCmdline, TellsTheAgentWhereTheHostListens) {
-  EXPECT_THAT(kernel_cmdline(standard()), HasSubstr(" mvm.vsock=5252 mvm.scratch=1"));
-  EXPECT_THAT(kernel_cmdline(standard()), Not(HasSubstr("mitigations")));
+  EXPECT_THAT(kernel_cmdline(standard(), Monitor::kMvmVmm),
+              HasSubstr(" mvm.vsock=5252 mvm.scratch=1"));
+  EXPECT_THAT(kernel_cmdline(standard(), Monitor::kMvmVmm), Not(HasSubstr("mitigations")));
+}
+
+TEST(FirecrackerCmdline, FirecrackersGuestResetsByTheKeyboardAndHasNoSerialsOfOurs) {
+  const std::string line = kernel_cmdline(of_firecracker(), Monitor::kFirecracker);
+  EXPECT_THAT(line, HasSubstr(" reboot=k "));
+  EXPECT_THAT(line, HasSubstr(" mvm.disks=access "));
 }
 
 TEST(FirecrackerCmdline, EndsWithWhatTheUserAdds) {
   spec::VmSpec vm = standard();
   vm.cmdline_extra = "quiet=no panic=5";
-  EXPECT_THAT(kernel_cmdline(vm), testing::EndsWith(" quiet=no panic=5"));
+  EXPECT_THAT(kernel_cmdline(vm, Monitor::kMvmVmm), testing::EndsWith(" quiet=no panic=5"));
 }
 
 }  // namespace

@@ -67,30 +67,6 @@ std::string mappings(std::span<const MemoryPart> parts) {
   return list.dump();
 }
 
-Result<> send_with_fd(int socket, const std::string& text, int fd) {
-  iovec data{const_cast<char*>(text.data()), text.size()};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof control;
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  ssize_t sent;
-  do {
-    sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
-  } while (sent < 0 && errno == EINTR);
-  if (sent < 0) return Error::from_errno("send userfaultfd");
-  // A short list is sent whole; a handler that reads once relies on that.
-  if (static_cast<std::size_t>(sent) != text.size())
-    return Error(Errc::kIo, "send userfaultfd: the list of regions did not fit into one message");
-  return {};
-}
-
 sys::UniqueFd watch_peer(int socket) {
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -105,7 +81,8 @@ Result<UffdBackend> UffdBackend::connect(const std::string& socket_path,
   const sys::UniqueFd socket = MVM_TRY_CTX(sys::connect_unix(socket_path), "page fault handler");
   sys::UniqueFd uffd = MVM_TRY(new_uffd());
   MVM_TRY(register_parts(uffd.get(), parts));
-  MVM_TRY_CTX(send_with_fd(socket.get(), mappings(parts), uffd.get()),
+  // A short list goes whole; a handler that reads once relies on that.
+  MVM_TRY_CTX(sys::send_fds(socket.get(), mappings(parts), std::array{uffd.get()}),
               "page fault handler " + socket_path);
   return UffdBackend(std::move(uffd), watch_peer(socket.get()));
 }
