@@ -2,15 +2,17 @@
 """Homes for tests, and the assertion that every test leaves nothing behind."""
 
 import fcntl
+import json
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from mvm import MVMCTL, Home
+from mvm import MVMCTL, POSTURE, Home
 
 
 def pytest_configure(config):
@@ -34,6 +36,14 @@ def pytest_runtest_call(item):
     signal.alarm(0)
     if outcome.excinfo is not None:
         item.failed = True
+
+
+@pytest.fixture(scope="session", autouse=True)
+def chosen_backend():
+    """What MVM_E2E_POSTURE says is what a start here would use: no test passes by another backend."""
+    done = subprocess.run([MVMCTL, "doctor", "--json"], stdout=subprocess.PIPE, timeout=120)
+    posture = json.loads(done.stdout)["selection"]["posture"]
+    assert posture.startswith(POSTURE), f"a start here says: {posture}"
 
 
 @pytest.fixture(scope="session")
