@@ -92,6 +92,11 @@ def host_kvm_works():
         raise LabError(f"mvmctl doctor --json gives no verdict on KVM: {done.stderr.decode().strip()}") from None
 
 
+def ours(*names):
+    """Those of our own environment's settings that mean something in the lab."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
 def test(arguments):
     if not os.environ.get("MVM_LAB_ALWAYS") and host_kvm_works():
         say("KVM works on this host: the tests run here")
@@ -100,7 +105,8 @@ def test(arguments):
 
     def suite():
         command = ["/mvm/tests/lab/suite", *arguments]
-        return in_lab(lambda endpoint: client.run(endpoint, command, forward=SIGNALS))
+        env = ours("MVM_E2E_SCALE")
+        return in_lab(lambda endpoint: client.run(endpoint, command, env=env, forward=SIGNALS))
 
     def failed(code):
         return code == MACHINE_HUNG or (code not in (0, USAGE) and "MVM_LAB_TWICE" in os.environ)
@@ -135,8 +141,7 @@ def bench(arguments):
     if not os.environ.get("MVM_LAB_ALWAYS") and host_kvm_works():
         say("KVM works on this host: the benchmarks run here")
         return subprocess.run([place.TREE / script, sync.BUILD, *arguments]).returncode
-    env = {"MVM_BENCH_HOST": host_facts()}
-    env.update((name, value) for name, value in os.environ.items() if name in ("MVM_BENCH_ROUNDS", "MVM_BENCH_VERBOSE"))
+    env = {"MVM_BENCH_HOST": host_facts(), **ours("MVM_BENCH_ROUNDS", "MVM_BENCH_VERBOSE")}
     code = 0
     for number, section in enumerate(arguments or vmm_table.SECTIONS):
         command = [f"/mvm/{script}", "/mvm", section]
