@@ -86,7 +86,7 @@ class Client::State : public std::enable_shared_from_this<State> {
     if (watched_) return {};
     if (!fd_) {
       if (path_.empty()) return Error(Errc::kIo, "the connection has ended");
-      fd_ = MVM_TRY(sys::connect_unix(path_));
+      fd_ = MVM_TRY(sys::connect_unix_nofollow(path_));
     }
     MVM_TRY(sys::set_nonblocking(fd_.get(), true));
     parser_ = Parser(Parser::Kind::kResponse, limits());

@@ -32,12 +32,13 @@ constexpr std::size_t kHeader = sizeof(PacketHeader);
 constexpr int kFramesPerTurn = 64;
 constexpr int kSocketBuffer = 4 << 20;
 
-Result<> enter_namespaces() {
-  const bool permitted = sys::has_capability(CAP_SYS_ADMIN) && sys::has_capability(CAP_NET_ADMIN);
-  if (!permitted)
+// Whether it took a user namespace.
+Result<bool> enter_namespaces() {
+  const bool privileged = sys::has_capability(CAP_SYS_ADMIN) && sys::has_capability(CAP_NET_ADMIN);
+  if (!privileged)
     MVM_TRY_CTX(vmm::enter_user_namespace(::geteuid(), ::getegid()), "a user namespace");
   MVM_TRY_CTX(vmm::unshare_namespace(CLONE_NEWNET), "a network namespace");
-  return {};
+  return !privileged;
 }
 
 ifreq request_for(const std::string& name) {
@@ -74,7 +75,9 @@ Result<sys::UniqueFd> open_packets(const std::string& name) {
   sys::UniqueFd socket(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!socket) return Error::from_errno("packet socket");
   const int on = 1;
-  for (const int option : {PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING}) {
+  // Past the queueing discipline, which a device that has just been opened gets a moment later:
+  // until then it would drop frames. The device has a queue of its own.
+  for (const int option : {PACKET_VNET_HDR, PACKET_IGNORE_OUTGOING, PACKET_QDISC_BYPASS}) {
     if (::setsockopt(socket.get(), SOL_PACKET, option, &on, sizeof on) != 0)
       return Error::from_errno("packet socket: option " + std::to_string(option));
   }
@@ -91,13 +94,12 @@ Result<sys::UniqueFd> open_packets(const std::string& name) {
 }
 
 Result<std::vector<sys::UniqueFd>> make_in_child(const std::string& name, uid_t owner) {
-  const bool had = !sys::has_capability(CAP_SYS_ADMIN) || !sys::has_capability(CAP_NET_ADMIN);
-  MVM_TRY(enter_namespaces());
+  const bool in_user_namespace = MVM_TRY(enter_namespaces());
   MVM_TRY_CTX(make_device(name, owner), "tap device " + name);
   std::vector<sys::UniqueFd> out;
   out.push_back(MVM_TRY_CTX(open_packets(name), "tap device " + name));
   out.push_back(MVM_TRY(sys::open_file("/proc/self/ns/net", O_RDONLY)));
-  if (had) out.push_back(MVM_TRY(sys::open_file("/proc/self/ns/user", O_RDONLY)));
+  if (in_user_namespace) out.push_back(MVM_TRY(sys::open_file("/proc/self/ns/user", O_RDONLY)));
   return out;
 }
 

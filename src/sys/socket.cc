@@ -103,8 +103,9 @@ Result<UniqueFd> listen_unix(const std::string& path) {
   return fd;
 }
 
-Result<UniqueFd> connect_unix(const std::string& path) {
-  const UnixAddress address = MVM_TRY(unix_address(path));
+namespace {
+
+Result<UniqueFd> connect_to(const UnixAddress& address, const std::string& path) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return Error::from_errno("socket");
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address.address),
@@ -114,6 +115,20 @@ Result<UniqueFd> connect_unix(const std::string& path) {
     return error;
   }
   return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> connect_unix(const std::string& path) {
+  return connect_to(MVM_TRY(unix_address(path)), path);
+}
+
+Result<UniqueFd> connect_unix_nofollow(const std::string& path) {
+  const UniqueFd place = MVM_TRY(open_file(path, O_PATH | O_NOFOLLOW));
+  struct stat st;
+  if (::fstat(place.get(), &st) != 0) return Error::from_errno(path);
+  if (!S_ISSOCK(st.st_mode)) return Error(Errc::kCorrupt, path + " is not a socket");
+  return connect_to(MVM_TRY(unix_address("/proc/self/fd/" + std::to_string(place.get()))), path);
 }
 
 Result<UniqueFd> accept_connection(int listener) {

@@ -27,6 +27,9 @@ Result<SocketPair> make_socket_pair();
 Result<UniqueFd> listen_unix(const std::string& path);
 // Errors: kNotFound when nobody listens there.
 Result<UniqueFd> connect_unix(const std::string& path);
+// The same where somebody weaker may write in the directory: a symbolic link in the socket's place,
+// to a socket that only we may open, is not followed. Needs /proc. Errors: also kCorrupt.
+Result<UniqueFd> connect_unix_nofollow(const std::string& path);
 // The next connection of a non-blocking listener. Errors: errno EAGAIN when there is none.
 Result<UniqueFd> accept_connection(int listener);
 

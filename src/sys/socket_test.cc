@@ -83,6 +83,33 @@ TEST_F(Sockets, NobodyListeningIsNotFound) {
   EXPECT_EQ(connect_unix(path).error().code(), Errc::kNotFound);
 }
 
+TEST_F(Sockets, ALinkInASocketsPlaceIsNotFollowed) {
+  const std::string path = dir_.path() + "/s";
+  const UniqueFd listener = listen_unix(path).value();
+  EXPECT_TRUE(connect_unix_nofollow(path));
+  const std::string link = dir_.path() + "/link";
+  ASSERT_EQ(::symlink(path.c_str(), link.c_str()), 0);
+  EXPECT_TRUE(connect_unix(link));
+  EXPECT_EQ(connect_unix_nofollow(link).error().code(), Errc::kCorrupt);
+  EXPECT_EQ(connect_unix_nofollow(dir_.path() + "/none").error().code(), Errc::kNotFound);
+}
+
+TEST_F(Sockets, DescriptorsGoWithAMessage) {
+  SocketPair pair = make_socket_pair().value();
+  Pipe pipe = make_pipe().value();
+  ASSERT_TRUE(send_fds(pair.first.get(), "two", std::array{pipe.read_end.get(), 0}));
+  ASSERT_TRUE(write_full(pipe.write_end.get(), "hello"));
+  pipe.write_end.reset();
+  const Message got = receive_fds(pair.second.get()).value();
+  EXPECT_EQ(got.text, "two");
+  ASSERT_EQ(got.fds.size(), 2U);
+  EXPECT_EQ(read_fd(got.fds.front().get()).value(), "hello");
+  ASSERT_TRUE(send_fds(pair.first.get(), "none", {}));
+  EXPECT_TRUE(receive_fds(pair.second.get()).value().fds.empty());
+  pair.first.reset();
+  EXPECT_EQ(receive_fds(pair.second.get()).value().text, "");
+}
+
 TEST_F(Sockets, ListeningTwiceIsRefused) {
   const UniqueFd listener = listen_unix(dir_.path() + "/s").value();
   EXPECT_EQ(listen_unix(dir_.path() + "/s").error().code(), Errc::kBusy);

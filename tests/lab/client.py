@@ -68,7 +68,8 @@ def follow(sock, out, err):
         elif kind == protocol.FAILED:
             raise NotStarted(f"the command did not start: {data.decode(errors='replace')}")
         else:
-            raise GoneAway("the lab has gone away while the command ran; build/lab/run/keeper.log says why")
+            why = "build/lab/run/keeper.log says why, or previous-keeper.log after the next start"
+            raise GoneAway(f"the lab has gone away while the command ran; {why}")
 
 
 def feed(sock, fd):

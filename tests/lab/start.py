@@ -57,8 +57,16 @@ def seed():
     return place.make_directory("seed", key, lambda directory: sync.fill_seed(directory, files))
 
 
+def keep_last_logs():
+    """What a lab that went away has left, under the names of the previous one."""
+    for log in (KEEPER_LOG, place.SERIAL_LOG, place.RUN / "qemu.log"):
+        if log.exists():
+            log.replace(log.with_name("previous-" + log.name))
+
+
 def start_keeper(*directories):
     """0 when it is ready; else its exit code and what it said."""
+    keep_last_logs()
     with open(KEEPER_LOG, "w") as log:
         process = subprocess.Popen(
             [sys.executable, "-B", place.SOURCE / "keeper.py", *directories],
