@@ -73,7 +73,7 @@ class Machine {
   void build() {
     transport_.reset();
     transport_ = MmioTransport::create("entropy", std::make_unique<EntropyDevice>(RateLimits{}),
-                                       memory_, *io_, [] {})
+                                       memory_, *io_, {})
                      .value();
   }
   void write(std::uint64_t offset, std::uint32_t value) {

@@ -24,10 +24,11 @@ struct Need {
   int capability;
   const char* name;
 };
-constexpr std::array<Need, 12> kNeeded = {{{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
+constexpr std::array<Need, 13> kNeeded = {{{KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP"},
                                            {KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY"},
                                            {KVM_CAP_IRQFD, "KVM_CAP_IRQFD"},
                                            {KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD"},
+                                           {KVM_CAP_COALESCED_MMIO, "KVM_CAP_COALESCED_MMIO"},
                                            {KVM_CAP_PIT2, "KVM_CAP_PIT2"},
                                            {KVM_CAP_EXT_CPUID, "KVM_CAP_EXT_CPUID"},
                                            {KVM_CAP_IMMEDIATE_EXIT, "KVM_CAP_IMMEDIATE_EXIT"},
@@ -129,6 +130,13 @@ Result<> KvmVm::bind_notify(int event_fd, std::uint64_t gpa, std::uint32_t value
   event.fd = event_fd;
   event.flags = KVM_IOEVENTFD_FLAG_DATAMATCH;
   return kvm_set(fd_.get(), KVM_IOEVENTFD, event, "KVM_IOEVENTFD");
+}
+
+Result<> KvmVm::note_writes(std::uint64_t gpa, std::uint32_t size) const {
+  kvm_coalesced_mmio_zone zone{};
+  zone.addr = gpa;
+  zone.size = size;
+  return kvm_set(fd_.get(), KVM_REGISTER_COALESCED_MMIO, zone, "KVM_REGISTER_COALESCED_MMIO");
 }
 
 Result<KvmVcpu> KvmVm::create_vcpu(std::uint32_t index) const {

@@ -8,8 +8,11 @@
 
 #include <linux/kvm.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -60,6 +63,29 @@ struct KvmVmState {
   static Result<KvmVmState> load(ByteReader& in);
 };
 
+// Writes of a guest that KVM only noted (KvmVm::note_writes), oldest first; one list a vm.
+// Threads: taking is for one thread at a time.
+class KvmNotedWrites {
+ public:
+  KvmNotedWrites(KvmNotedWrites&& other) noexcept;
+  ~KvmNotedWrites();
+
+  struct Write {
+    std::uint64_t gpa = 0;
+    std::array<std::byte, 8> data{};
+    std::size_t size = 0;
+  };
+  // The oldest; nothing when there is none. It stays until it is forgotten: until then it counts
+  // as not yet made.
+  std::optional<Write> oldest() const;
+  void forget_oldest();
+
+ private:
+  friend class KvmVcpu;
+  explicit KvmNotedWrites(kvm_coalesced_mmio_ring* ring) : ring_(ring) {}
+  kvm_coalesced_mmio_ring* ring_;
+};
+
 class KvmVcpu;
 
 class KvmVm {
@@ -73,6 +99,9 @@ class KvmVm {
   Result<> bind_interrupt(int event_fd, std::uint32_t gsi) const;
   // A guest's 32-bit write of `value` to `gpa` becomes an event, without leaving the kernel.
   Result<> bind_notify(int event_fd, std::uint64_t gpa, std::uint32_t value) const;
+  // A guest's write to these addresses is noted, without leaving the kernel; when the list is full
+  // it leaves like any other.
+  Result<> note_writes(std::uint64_t gpa, std::uint32_t size) const;
   Result<KvmVcpu> create_vcpu(std::uint32_t index) const;
 
   Result<KvmVmState> save() const;
@@ -129,6 +158,8 @@ class KvmVcpu {
   // Units: kHz; 0 when KVM cannot tell.
   std::uint32_t tsc_khz() const;
 
+  // The list of its vm's noted writes; at most once a vm.
+  Result<KvmNotedWrites> noted_writes() const;
   // Tells the guest that it was stopped, so that it does not take the gap for a lock-up.
   void note_pause() const;
   Result<KvmVcpuState> save(const std::vector<std::uint32_t>& msr_indices) const;

@@ -136,6 +136,41 @@ TEST_F(KvmTest, ANotificationOfItsOwnValueBecomesAnEventWithoutAnExit) {
   EXPECT_TRUE(is_set(one.get()));
 }
 
+TEST_F(KvmTest, AWriteToANotedAddressIsFoundLaterAndDoesNotEndTheRun) {
+  const Code code = {0x66, 0xc7, 0x06, 0x64, 0x00, 3, 0, 0, 0,  // mov dword [0x64], 3
+                     0x66, 0xc7, 0x06, 0x64, 0x00, 4, 0, 0, 0,  // mov dword [0x64], 4
+                     0xe6, 0x80};                               // out 0x80, al
+  const auto guest = Guest::create(code, kDevice).value();
+  ASSERT_TRUE(guest->vm().note_writes(kDevice + 0x64, 4).has_value());
+  KvmNotedWrites noted = guest->vcpu().noted_writes().value();
+  EXPECT_FALSE(noted.oldest());
+  (void)next_out(*guest);
+  for (const int value : {3, 4}) {
+    const auto write = noted.oldest();
+    ASSERT_TRUE(write);
+    EXPECT_EQ(write->gpa, kDevice + 0x64);
+    EXPECT_EQ(write->size, 4U);
+    EXPECT_EQ(write->data[0], std::byte(value));
+    noted.forget_oldest();
+  }
+  EXPECT_FALSE(noted.oldest());
+}
+
+TEST_F(KvmTest, AFullListOfNotedWritesEndsTheRunWithTheNext) {
+  const Code code = {0xb9, 0x00, 0x01,                          // mov cx, 256
+                     0x66, 0xc7, 0x06, 0x64, 0x00, 3, 0, 0, 0,  // mov dword [0x64], 3
+                     0xe2, 0xf5,                                // loop to it
+                     0xe6, 0x80};                               // out 0x80, al
+  const auto guest = Guest::create(code, kDevice).value();
+  ASSERT_TRUE(guest->vm().note_writes(kDevice + 0x64, 4).has_value());
+  KvmNotedWrites noted = guest->vcpu().noted_writes().value();
+  EXPECT_EQ(run(*guest), std::uint32_t{KVM_EXIT_MMIO});
+  std::size_t count = 0;
+  for (; noted.oldest(); ++count) noted.forget_oldest();
+  EXPECT_GT(count, 50U);  // some kernels use half of the page
+  EXPECT_LT(count, 256U);
+}
+
 // Sets the interrupt controller up for vectors 0x20 and up, and halts.
 Code halting_guest() {
   return {0xb0, 0x11, 0xe6, 0x20,   // mov al, 0x11; out 0x20, al: begin, edges, two chips

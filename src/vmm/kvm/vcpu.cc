@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <cstring>
+#include <utility>
 
 #include "vmm/kvm/kvm.h"
 #include "vmm/kvm/kvm_ioctl.h"
@@ -13,6 +16,12 @@ namespace {
 // KVM takes lists of at most 256 MSRs or CPUID entries.
 constexpr std::size_t kMaxEntries = 256;
 constexpr std::uint32_t kMsrTscDeadline = 0x6e0;
+
+constexpr std::size_t kPageSize = 4096;
+// The header's array without a size lies elsewhere in C++ than in the kernel's C: there it begins
+// behind first and last. As many as the page has room for: KVM_COALESCED_MMIO_MAX, <linux/kvm.h>.
+constexpr std::size_t kNotedPlace = 2 * sizeof(std::uint32_t);
+constexpr std::uint32_t kMostNoted = (kPageSize - kNotedPlace) / sizeof(kvm_coalesced_mmio);
 
 using MsrList = WithEntries<kvm_msr_entry>;
 using CpuidList = WithEntries<kvm_cpuid_entry2>;
@@ -79,6 +88,40 @@ KvmVcpu::KvmVcpu(KvmVcpu&& other) noexcept
 
 KvmVcpu::~KvmVcpu() {
   if (run_ != nullptr) ::munmap(run_, run_size_);
+}
+
+// Source: Linux Documentation/virt/kvm/api.rst, KVM_REGISTER_COALESCED_MMIO; the page's place on
+// x86 is KVM_COALESCED_MMIO_PAGE_OFFSET.
+Result<KvmNotedWrites> KvmVcpu::noted_writes() const {
+  constexpr off_t kPlace = off_t{KVM_COALESCED_MMIO_PAGE_OFFSET} * kPageSize;
+  void* ring = ::mmap(nullptr, kPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), kPlace);
+  if (ring == MAP_FAILED) return Error::from_errno("mapping of the list of noted writes");
+  return KvmNotedWrites(static_cast<kvm_coalesced_mmio_ring*>(ring));
+}
+
+KvmNotedWrites::KvmNotedWrites(KvmNotedWrites&& other) noexcept
+    : ring_(std::exchange(other.ring_, nullptr)) {}
+
+KvmNotedWrites::~KvmNotedWrites() {
+  if (ring_ != nullptr) ::munmap(ring_, kPageSize);
+}
+
+std::optional<KvmNotedWrites::Write> KvmNotedWrites::oldest() const {
+  const std::uint32_t first = std::atomic_ref(ring_->first).load(std::memory_order_relaxed);
+  if (first == std::atomic_ref(ring_->last).load(std::memory_order_acquire)) return std::nullopt;
+  const std::byte* at = reinterpret_cast<const std::byte*>(ring_) + kNotedPlace;
+  kvm_coalesced_mmio entry;
+  std::memcpy(&entry, at + (first % kMostNoted) * sizeof entry, sizeof entry);
+  Write out;
+  out.gpa = entry.phys_addr;
+  out.size = std::min<std::size_t>(entry.len, out.data.size());
+  std::memcpy(out.data.data(), entry.data, out.size);
+  return out;
+}
+
+void KvmNotedWrites::forget_oldest() {
+  const std::atomic_ref first(ring_->first);
+  first.store((first.load(std::memory_order_relaxed) + 1) % kMostNoted, std::memory_order_release);
 }
 
 Result<bool> KvmVcpu::run() const {

@@ -91,12 +91,15 @@ Result<> DeviceSet::add_network(const NetworkConfig& network, const std::optiona
 Result<> DeviceSet::add(std::string name, std::unique_ptr<VirtioDevice> device) {
   const MmioSlot slot = MVM_TRY(mmio_slot(static_cast<unsigned>(slots_.size())));
   auto line = std::make_unique<InterruptLine>(MVM_TRY(InterruptLine::create(*vm_, slot.gsi)));
-  auto transport = MVM_TRY(MmioTransport::create(std::move(name), std::move(device), *memory_, *io_,
-                                                 [line = line.get()] { line->raise(); }));
+  auto transport = MVM_TRY(MmioTransport::create(
+      std::move(name), std::move(device), *memory_, *io_,
+      {[line = line.get()] { line->raise(); }, [bus = bus_] { bus->catch_up(); }}));
   const std::vector<int> events = transport->notify_fds();
   for (std::size_t i = 0; i < events.size(); ++i)
     MVM_TRY(vm_->bind_notify(events[i], slot.gpa + MmioTransport::kQueueNotify,
                              static_cast<std::uint32_t>(i)));
+  // The guest acknowledges each interrupt, and need not wait until that is seen.
+  MVM_TRY(vm_->note_writes(slot.gpa + MmioTransport::kInterruptAck, sizeof(std::uint32_t)));
   bus_->add(*transport);
   slots_.push_back(slot);
   lines_.push_back(std::move(line));

@@ -104,6 +104,8 @@ Result<> Machine::create_devices() {
 
 Result<> Machine::create_vcpus() {
   for (std::uint32_t i = 0; i < config_.machine.vcpu_count; ++i) {
+    KvmVcpu vcpu = MVM_TRY(vm_->create_vcpu(i));
+    if (i == 0) bus_.set_noted(MVM_TRY(vcpu.noted_writes()));
     VcpuThread::Handlers handlers;
     handlers.confine = context_.confine_vcpu;
     handlers.on_end = [this](std::optional<Error> why) {
@@ -111,8 +113,8 @@ Result<> Machine::create_vcpus() {
         end(why ? MachineEnd::kFailed : MachineEnd::kReset, why);
       });
     };
-    vcpus_.push_back(std::make_unique<VcpuThread>(i, MVM_TRY(vm_->create_vcpu(i)), bus_,
-                                                  context_.io, std::move(handlers)));
+    vcpus_.push_back(
+        std::make_unique<VcpuThread>(i, std::move(vcpu), bus_, context_.io, std::move(handlers)));
   }
   return {};
 }
@@ -194,6 +196,7 @@ void Machine::pause() {
     return std::ranges::all_of(vcpus_, [](const auto& vcpu) { return vcpu->stopped(); });
   });
   for (auto& vcpu : vcpus_) vcpu->vcpu().note_pause();
+  bus_.catch_up();
   devices_.pause();
 }
 

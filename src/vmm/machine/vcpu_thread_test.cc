@@ -260,7 +260,7 @@ class BusyDriverTest : public VcpuThreadTest {
   void run_driver() {
     auto fresh = std::make_unique<FakeDevice>();
     device = fresh.get();
-    transport = MmioTransport::create("fake", std::move(fresh), memory, *io, [] {}).value();
+    transport = MmioTransport::create("fake", std::move(fresh), memory, *io, {}).value();
     bus.add(*transport);
     run({0x66, 0xc7, 0x06, 0x70, 0, 0x01, 0, 0, 0,  // again: mov dword [0x70], 1: acknowledged
          0x66, 0xc7, 0x06, 0x24, 0, 0x01, 0, 0, 0,  // the features' upper half:

@@ -26,7 +26,6 @@ constexpr std::uint64_t kQueueSizeMax = 0x34;
 constexpr std::uint64_t kQueueSize = 0x38;
 constexpr std::uint64_t kQueueReady = 0x44;
 constexpr std::uint64_t kInterruptStatus = 0x60;
-constexpr std::uint64_t kInterruptAck = 0x64;
 constexpr std::uint64_t kStatus = 0x70;
 constexpr std::uint64_t kQueueDescLow = 0x80;
 constexpr std::uint64_t kQueueDescHigh = 0x84;
@@ -65,9 +64,9 @@ Result<std::unique_ptr<MmioTransport>> MmioTransport::create(std::string name,
                                                              std::unique_ptr<VirtioDevice> device,
                                                              const GuestMemory& memory,
                                                              IoThread& io,
-                                                             std::function<void()> raise) {
+                                                             InterruptWires interrupts) {
   std::unique_ptr<MmioTransport> out(
-      new MmioTransport(std::move(name), std::move(device), memory, io, std::move(raise)));
+      new MmioTransport(std::move(name), std::move(device), memory, io, std::move(interrupts)));
   for (std::size_t i = 0; i < out->queues_.size(); ++i) {
     sys::UniqueFd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!event) return Error::from_errno("eventfd of a virtqueue");
@@ -79,12 +78,12 @@ Result<std::unique_ptr<MmioTransport>> MmioTransport::create(std::string name,
 }
 
 MmioTransport::MmioTransport(std::string name, std::unique_ptr<VirtioDevice> device,
-                             const GuestMemory& memory, IoThread& io, std::function<void()> raise)
+                             const GuestMemory& memory, IoThread& io, InterruptWires interrupts)
     : name_(std::move(name)),
       device_(std::move(device)),
       memory_(memory),
       io_(io),
-      raise_(std::move(raise)) {
+      interrupts_(std::move(interrupts)) {
   for (const std::uint16_t size : device_->queue_sizes()) queues_.emplace_back(size);
 }
 
@@ -292,8 +291,10 @@ void MmioTransport::on_notify(std::size_t index) {
 }
 
 void MmioTransport::interrupt(std::uint32_t cause) {
+  // What the guest has acknowledged already must not take this back.
+  interrupts_.catch_up();
   interrupt_status_.fetch_or(cause);
-  raise_();
+  interrupts_.raise();
 }
 
 void MmioTransport::signal_used(std::size_t index) {
@@ -418,7 +419,8 @@ Result<> MmioTransport::restore(ByteReader& in) {
   pause();
   const std::lock_guard lock(mutex_);
   MVM_TRY_CTX(restore_registers(in), "saved state of " + name_);
-  if (interrupt_status_.load() != 0) raise_();  // it may not have got as far as the controller
+  if (interrupt_status_.load() != 0)
+    interrupts_.raise();  // it may not have got as far as the controller
   if (!active_) return {};
   // What the guest had asked for may not have been seen yet.
   for (const auto& event : notify_) set_event(event.get());

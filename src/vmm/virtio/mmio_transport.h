@@ -25,16 +25,25 @@
 
 namespace mvm::vmm {
 
+// How a device interrupts the guest; both are called from the I/O thread, under the device's lock.
+struct InterruptWires {
+  std::function<void()> raise = [] {};
+  // Makes what the guest has written to kInterruptAck and nobody has seen yet.
+  std::function<void()> catch_up = [] {};
+};
+
 class MmioTransport final : public DeviceHost {
  public:
   static constexpr std::uint64_t kSize = 0x1000;
   static constexpr std::uint64_t kQueueNotify = 0x50;
+  // Writes to it may be made late, as long as they come before the next access to the page and
+  // before catch_up() returns.
+  static constexpr std::uint64_t kInterruptAck = 0x64;
 
-  // `raise` interrupts the guest; it is called from the I/O thread.
   static Result<std::unique_ptr<MmioTransport>> create(std::string name,
                                                        std::unique_ptr<VirtioDevice> device,
                                                        const GuestMemory& memory, IoThread& io,
-                                                       std::function<void()> raise);
+                                                       InterruptWires interrupts);
   ~MmioTransport() override;
 
   const std::string& name() const { return name_; }
@@ -80,7 +89,7 @@ class MmioTransport final : public DeviceHost {
     bool due = false;  // it went off while paused
   };
   MmioTransport(std::string name, std::unique_ptr<VirtioDevice> device, const GuestMemory& memory,
-                IoThread& io, std::function<void()> raise);
+                IoThread& io, InterruptWires interrupts);
   std::uint32_t read_register(std::uint64_t offset) const;
   void write_register(std::uint64_t offset, std::uint32_t value);
   void write_queue_register(std::uint64_t offset, std::uint32_t value);
@@ -102,7 +111,7 @@ class MmioTransport final : public DeviceHost {
   const std::unique_ptr<VirtioDevice> device_;
   const GuestMemory& memory_;
   IoThread& io_;
-  const std::function<void()> raise_;
+  const InterruptWires interrupts_;
   mutable std::mutex mutex_;
   std::vector<Queue> queues_;
   std::vector<sys::UniqueFd> notify_;

@@ -203,6 +203,19 @@ TEST_F(TransportTest, InterruptsTellTheirCauseUntilItIsAcknowledged) {
   EXPECT_EQ(read(reg::kInterruptStatus), 0U);
 }
 
+// The guest does not wait until its acknowledgement is seen; the next interrupt does.
+TEST_F(TransportTest, AnAcknowledgementThatIsSeenLateDoesNotTakeBackTheNextInterrupt) {
+  start();
+  interrupt();
+  on_catch_up = [this] {
+    write(reg::kInterruptAck, 1);
+    on_catch_up = [] {};
+  };
+  interrupt();
+  EXPECT_EQ(raised, 2);
+  EXPECT_EQ(read(reg::kInterruptStatus), 1U);
+}
+
 TEST_F(TransportTest, ChangesOfTheConfigurationCountBeforeTheDriverIsReadyAndInterruptAfterwards) {
   const auto before = read(reg::kConfigGeneration);
   transport->signal_config();

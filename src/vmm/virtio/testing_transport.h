@@ -160,8 +160,9 @@ class TransportTest : public ::testing::Test {
     transport.reset();
     auto fresh = std::make_unique<FakeDevice>();
     device = fresh.get();
-    transport =
-        MmioTransport::create("fake", std::move(fresh), memory, *io, [this] { ++raised; }).value();
+    transport = MmioTransport::create("fake", std::move(fresh), memory, *io,
+                                      {[this] { ++raised; }, [this] { on_catch_up(); }})
+                    .value();
   }
   std::uint32_t read(std::uint64_t offset) {
     std::uint32_t value = 0;
@@ -250,6 +251,7 @@ class TransportTest : public ::testing::Test {
       testing_driver::DriverQueue(memory, 0x2'0000, 4)};
   sys::UniqueFd event{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
   int raised = 0;
+  std::function<void()> on_catch_up = [] {};
   FakeDevice* device = nullptr;  // the transport's
   std::unique_ptr<MmioTransport> transport;
 
