@@ -16,6 +16,8 @@ namespace {
 // Less credit than this is not worth an rx buffer, unless the guest's whole buffer is small.
 constexpr std::uint32_t kLeastCredit = 4096;
 
+constexpr std::uint32_t kMostInSocket = 1 << 20;
+
 bool would_block(int error) { return error == EAGAIN || error == EWOULDBLOCK || error == EINTR; }
 
 }  // namespace
@@ -29,7 +31,7 @@ Connection::Connection(ConnectionKey key, sys::UniqueFd socket, std::uint32_t bu
       buf_alloc_(buf_alloc),
       buffer_(buf_alloc) {
   // What the socket takes need not be copied into our buffer; the system's own limit applies.
-  const int room = static_cast<int>(buf_alloc);
+  const int room = static_cast<int>(std::min(buf_alloc, kMostInSocket));
   ::setsockopt(fd(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
 }
 

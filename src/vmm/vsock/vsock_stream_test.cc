@@ -154,7 +154,8 @@ TEST_P(VsockStream, ResetsAGuestThatSendsOverItsCredit) {
   HostEnd client = rig.connect(7, &local);
   const std::string part = pattern(65536, 6);
   Packet packet;
-  for (int i = 0; i < 64 && packet.header.length == 0; ++i) {
+  constexpr std::uint32_t kTwice = 2 * Muxer::kLargeBuffer / 65536;
+  for (std::uint32_t i = 0; i < kTwice && packet.header.length == 0; ++i) {
     rig.guest.send(PacketOp::kData, 7, local, part);
     while (const auto got = rig.guest.receive()) {
       if (got->header.op == PacketOp::kReset) packet.header.length = 1;
