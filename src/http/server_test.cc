@@ -175,7 +175,7 @@ TEST_F(HttpServerTest, RefusesAnOversizeBodyAndThenCloses) {
 }
 
 TEST_F(HttpServerTest, AClientThatGoesOnSendingAfterAnErrorIsClosedInTime) {
-  start({.limits = {.head_bytes = 1024, .body_bytes = 16}, .drain_time = Millis(1)});
+  start({.limits = {.head_bytes = 1024, .body_bytes = 16}, .drain_time = Millis(500)});
   Peer peer = connect();
   peer.write("nonsense\r\n\r\n");
   settle();
