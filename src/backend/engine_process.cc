@@ -2,7 +2,6 @@
 #include "backend/engine_process.h"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -107,13 +106,7 @@ Result<sys::UniqueFd> start_network(const LaunchPlan& plan, int errors, sys::Chi
 
 // Waits until the network is up. Errors: what its process, which has ended, said of it.
 Result<std::vector<sys::UniqueFd>> await_namespaces(int link, int errors) {
-  const Deadline deadline = Deadline::after(Millis(30'000), "the network of the guest");
-  pollfd entry{link, POLLIN, 0};
-  int ready;
-  do {
-    ready = ::poll(&entry, 1, deadline.poll_timeout());
-  } while (ready < 0 && errno == EINTR);
-  if (ready == 0) return deadline.error();
+  MVM_TRY(sys::wait_readable(link, Deadline::after(Millis(30'000), "the network of the guest")));
   sys::Message message = MVM_TRY(sys::receive_fds(link));
   if (!message.fds.empty()) return std::move(message.fds);
   ErrorTail tail;

@@ -166,6 +166,16 @@ Result<> copy_file(int from, const std::string& to, unsigned mode) {
   return copy_sparse(from, target.get(), Bytes{static_cast<std::uint64_t>(st.st_size)});
 }
 
+Result<> wait_readable(int fd, const Deadline& deadline) {
+  pollfd entry{fd, POLLIN, 0};
+  for (;;) {
+    const int n = ::poll(&entry, 1, deadline.poll_timeout());
+    if (n > 0) return {};
+    if (n == 0) return deadline.error();
+    if (errno != EINTR) return Error::from_errno("poll");
+  }
+}
+
 Result<> set_nonblocking(int fd, bool on) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return Error::from_errno("fcntl");

@@ -41,6 +41,8 @@ Result<> copy_sparse(int from, int to, Bytes size);
 // The whole of a file in the same way, as a new one. Errors: EEXIST.
 Result<> copy_file(int from, const std::string& to, unsigned mode = 0600);
 
+// Returns when there is something to read, an end or an error among it. Errors: the deadline's.
+Result<> wait_readable(int fd, const Deadline& deadline);
 Result<> set_nonblocking(int fd, bool on);
 Result<UniqueFd> duplicate(int fd);
 

@@ -277,13 +277,7 @@ Result<> Child::signal(int signum) const {
 
 Result<ExitStatus> Child::wait(const Deadline& deadline) {
   if (pid_ <= 0) return Error(Errc::kNotFound, "process has ended");
-  pollfd pfd{pidfd_.get(), POLLIN, 0};
-  for (;;) {
-    const int n = ::poll(&pfd, 1, deadline.poll_timeout());
-    if (n > 0) break;
-    if (n == 0) return deadline.error();
-    if (errno != EINTR) return Error::from_errno("poll");
-  }
+  MVM_TRY(wait_readable(pidfd_.get(), deadline));
   int status = 0;
   while (::waitpid(pid_, &status, 0) < 0) {
     if (errno != EINTR) return Error::from_errno("waitpid");

@@ -48,6 +48,9 @@ Result<> insert(const store::Layout& layout, store::Catalog& catalog, const spec
   return inserted;
 }
 
+// Whether a machine's monitor can be made a user of its own.
+bool may_choose_user() { return sys::has_capability(CAP_SYS_ADMIN); }
+
 // Firecracker's own lies beside it; ours takes the same arguments.
 std::string jailer_for(const std::string& firecracker, const Programs& programs) {
   const std::string beside = firecracker.substr(0, firecracker.find_last_of('/') + 1) + "jailer";
@@ -78,9 +81,9 @@ Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& 
 std::string posture_line(const EngineChoice& choice, bool jail) {
   std::string line = choice.selection.posture;
   const std::string& backend = choice.selection.backend;
-  const bool jailed = backend == "mvm-vmm" ? jail : jail && sys::has_capability(CAP_SYS_ADMIN);
-  if (!jailed && (backend == "mvm-vmm" || backend == "firecracker"))
-    line += "; the monitor is not in a jail";
+  const bool unjailed =
+      (backend == "mvm-vmm" && !jail) || (backend == "firecracker" && !(jail && may_choose_user()));
+  if (unjailed) line += "; the monitor is not in a jail";
   return line;
 }
 
@@ -95,7 +98,7 @@ std::uint32_t jail_user(const std::string& id) {
 
 void set_jail(spec::VmSpec& vm, bool jail) {
   vm.jail = jail;
-  vm.jail_user = jail && sys::has_capability(CAP_SYS_ADMIN) ? jail_user(vm.id) : 0;
+  vm.jail_user = jail && may_choose_user() ? jail_user(vm.id) : 0;
 }
 
 Result<> check_ports(const spec::NetworkSpec& network) {

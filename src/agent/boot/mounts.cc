@@ -158,7 +158,6 @@ Result<std::string> find_disk(const std::string& sys_block, const std::string& r
   const bool by_serial = mark == DiskMark::kSerial;
   const char* file = by_serial ? "/serial" : "/ro";
   const std::string wanted = by_serial ? role : (role == "mvm_root" ? "1" : "0");
-
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(sys_block.c_str()), ::closedir);
   std::string seen;
   while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {

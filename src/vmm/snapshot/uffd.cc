@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cstring>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "sys/io.h"
