@@ -11,13 +11,15 @@
 #include <cstring>
 #include <string>
 
+#include "sys/socket.h"
+
 namespace mvm::netd {
 namespace {
 
 constexpr std::size_t kHeader = 4;
 // One read takes what the peer's socket buffer holds, which by default is about this much.
 constexpr std::size_t kReadSize = 256 * 1024;
-constexpr int kSocketBuffer = 1 << 20;
+constexpr std::size_t kSocketBuffer = 1 << 20;
 // From here on a frame is worth a system call of its own, which saves a copy.
 constexpr std::size_t kDirectSize = 8 * 1024;
 
@@ -31,8 +33,7 @@ std::uint32_t read_length(const std::byte* at) {
 
 FrameStream::FrameStream(int fd) : fd_(fd), in_(new std::byte[kReadSize]) {
   ::fcntl(fd_, F_SETFL, ::fcntl(fd_, F_GETFL) | O_NONBLOCK);
-  // More in one write; the system's own limit applies.
-  ::setsockopt(fd_, SOL_SOCKET, SO_SNDBUF, &kSocketBuffer, sizeof kSocketBuffer);
+  sys::raise_send_buffer(fd_, kSocketBuffer);
 }
 
 Result<bool> FrameStream::receive(const Take& take) {

@@ -137,6 +137,11 @@ Result<UniqueFd> accept_connection(int listener) {
   return UniqueFd(fd);
 }
 
+void raise_send_buffer(int fd, std::size_t bytes) {
+  const int size = static_cast<int>(bytes);
+  ::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+}
+
 Result<> send_fds(int socket, std::string_view text, std::span<const int> fds) {
   alignas(cmsghdr) std::array<char, CMSG_SPACE(kMaxMessageFds * sizeof(int))> control{};
   if (fds.size() > kMaxMessageFds) return Error(Errc::kLimit, "too many descriptors to send");

@@ -12,6 +12,7 @@
 #include <termios.h>
 
 #include <array>
+#include <vector>
 
 #include "sys/files.h"
 #include "sys/io.h"
@@ -35,6 +36,18 @@ class Sockets : public testing::Test {
     const std::size_t n = read_some(fd, bytes).value();
     return std::string(reinterpret_cast<const char*>(bytes.data()), n);
   }
+  // How far a writer gets that nobody reads.
+  std::size_t gets_ahead(int fd) {
+    EXPECT_TRUE(set_nonblocking(fd, true));
+    const std::vector<std::byte> chunk(4096);
+    std::size_t total = 0;
+    while (const ssize_t n = ::write(fd, chunk.data(), chunk.size())) {
+      if (n < 0) break;
+      total += static_cast<std::size_t>(n);
+    }
+    EXPECT_EQ(errno, EAGAIN);
+    return total;
+  }
   // Sends a word from a client of `path` to its listener.
   std::string through(const std::string& path) {
     const UniqueFd listener = listen_unix(path).value();
@@ -51,6 +64,21 @@ TEST_F(Sockets, PairIsConnectedBothWays) {
   ASSERT_TRUE(write_full(pair.second.get(), "fro"));
   EXPECT_EQ(first_word(pair.second.get()), "to");
   EXPECT_EQ(first_word(pair.first.get()), "fro");
+}
+
+TEST_F(Sockets, ARaisedSendBufferLetsASenderGetFurtherAhead) {
+  const SocketPair pair = make_socket_pair().value();
+  raise_send_buffer(pair.first.get(), 16 << 20);
+  EXPECT_GE(gets_ahead(pair.first.get()), gets_ahead(pair.second.get()) * 3 / 2);
+}
+
+TEST_F(Sockets, WhatIsNoSocketKeepsItsSendBuffer) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+  const UniqueFd out(ends[0]);
+  const UniqueFd in(ends[1]);
+  raise_send_buffer(in.get(), 16 << 20);
+  EXPECT_EQ(gets_ahead(in.get()), 65536U);
 }
 
 TEST_F(Sockets, UnixPathCarriesData) { EXPECT_EQ(through(dir_.path() + "/s"), "hello"); }

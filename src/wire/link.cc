@@ -10,11 +10,13 @@
 #include <memory>
 
 #include "sys/io.h"
+#include "sys/socket.h"
 
 namespace mvm::wire {
 namespace {
 
 constexpr std::size_t kReadChunk = 64 * 1024;
+constexpr std::size_t kSendBuffer = 1 << 20;
 constexpr std::size_t kPage = 4096;
 // Of this much, and with nothing queued, the kernel copies faster than we do.
 constexpr std::size_t kSendAtOnce = 16 * 1024;
@@ -56,6 +58,7 @@ Link::~Link() {
 
 Result<> Link::start() {
   MVM_TRY(sys::set_nonblocking(fd_.get(), true));
+  sys::raise_send_buffer(fd_.get(), kSendBuffer);
   interest_ = EPOLLIN;
   return loop_.add(fd_.get(), interest_, [this](std::uint32_t events) { on_events(events); });
 }

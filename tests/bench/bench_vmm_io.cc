@@ -23,6 +23,7 @@ namespace {
 constexpr int kSeconds = 2;
 constexpr std::size_t kDiskMib = 512;
 constexpr std::size_t kChunk = 256 << 10;
+constexpr std::size_t kStreamBuffer = 4 << 20;
 constexpr std::uint32_t kVsockPort = 6000;
 constexpr const char* kTap = "mvmbench0";
 
@@ -60,29 +61,27 @@ sys::UniqueFd accept_one(int listener) {
 }
 
 // Takes what the guest sends, to its end. Units: MB/s.
-double take_all(int listener) {
-  const sys::UniqueFd peer = accept_one(listener);
+double take_all(int peer) {
   std::vector<std::byte> chunk(kChunk);
   std::size_t total = 0;
   const double ms = time_ms([&] {
-    while (const std::size_t n = must(sys::read_some(peer.get(), chunk))) total += n;
+    while (const std::size_t n = must(sys::read_some(peer, chunk))) total += n;
   });
   return static_cast<double>(total) / 1e3 / ms;
 }
 
 // Sends for a while, until the guest says that it has everything. Units: MB/s.
-double give(int listener) {
-  const sys::UniqueFd peer = accept_one(listener);
+double give(int peer) {
   std::vector<std::byte> chunk(kChunk);
   std::size_t total = 0;
   const double ms = time_ms([&] {
     const Deadline end = Deadline::after(Millis(kSeconds * 1000), "the load");
     while (!end.passed()) {
-      if (auto put = sys::write_full(peer.get(), chunk); !put) die(put.error().text());
+      if (auto put = sys::write_full(peer, chunk); !put) die(put.error().text());
       total += chunk.size();
     }
-    ::shutdown(peer.get(), SHUT_WR);
-    if (must(sys::read_some(peer.get(), chunk)) != 1) die("the guest has not had all");
+    ::shutdown(peer, SHUT_WR);
+    if (must(sys::read_some(peer, chunk)) != 1) die("the guest has not had all");
   });
   return static_cast<double>(total) / 1e3 / ms;
 }
@@ -92,7 +91,12 @@ double stream_once(Guest& guest, int listener, bool out_of_guest, const std::str
                    const std::string& address, std::uint32_t port) {
   double speed = 0;
   const Counters counters(guest.pid());
-  std::thread host([&] { speed = out_of_guest ? take_all(listener) : give(listener); });
+  std::thread host([&] {
+    const sys::UniqueFd peer = accept_one(listener);
+    // As the supervisor's end has it; TCP finds its own size, and AF_VSOCK takes no notice.
+    if (family != "tcp") sys::raise_send_buffer(peer.get(), kStreamBuffer);
+    speed = out_of_guest ? take_all(peer.get()) : give(peer.get());
+  });
   guest.run({"/tmp/load", out_of_guest ? "send" : "receive", family, address, std::to_string(port),
              std::to_string(kSeconds)});
   host.join();
@@ -185,7 +189,7 @@ void compare_tap(const Parts& parts, Report& report) {
 
 sys::UniqueFd listen_host_vsock(std::uint32_t port) {
   sys::UniqueFd fd(::socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const std::uint64_t room = 4 << 20;
+  const std::uint64_t room = kStreamBuffer;
   ::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_BUFFER_MAX_SIZE, &room, sizeof room);
   ::setsockopt(fd.get(), AF_VSOCK, SO_VM_SOCKETS_BUFFER_SIZE, &room, sizeof room);
   sockaddr_vm address{};

@@ -20,15 +20,14 @@ static_assert(kInSize >= kLengthSize + StreamBackend::kMaxStreamFrame);
 // From here on a frame is worth a system call of its own.
 constexpr std::size_t kDirectSize = 16 * 1024;
 constexpr std::size_t kMaxSegments = 256;
-constexpr int kSocketBuffer = 1 << 20;
+constexpr std::size_t kSocketBuffer = 1 << 20;
 
 Error gone() { return Error(Errc::kUnavailable, "the network process has gone"); }
 
 }  // namespace
 
 StreamBackend::StreamBackend(sys::UniqueFd fd) : fd_(std::move(fd)), in_(new std::byte[kInSize]) {
-  // More in one write; the system's own limit applies.
-  ::setsockopt(fd_.get(), SOL_SOCKET, SO_SNDBUF, &kSocketBuffer, sizeof kSocketBuffer);
+  sys::raise_send_buffer(fd_.get(), kSocketBuffer);
 }
 
 Result<std::unique_ptr<StreamBackend>> StreamBackend::adopt(sys::UniqueFd fd) {

@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <string>
 
+#include "sys/socket.h"
+
 namespace mvm::vmm {
 namespace {
 
@@ -30,9 +32,8 @@ Connection::Connection(ConnectionKey key, sys::UniqueFd socket, std::uint32_t bu
       pending_(pending),
       buf_alloc_(buf_alloc),
       buffer_(buf_alloc) {
-  // What the socket takes need not be copied into our buffer; the system's own limit applies.
-  const int room = static_cast<int>(std::min(buf_alloc, kMostInSocket));
-  ::setsockopt(fd(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+  // What the socket takes need not be copied into our buffer.
+  sys::raise_send_buffer(fd(), std::min(buf_alloc, kMostInSocket));
 }
 
 Connection Connection::to_guest(ConnectionKey key, sys::UniqueFd socket, std::uint32_t buf_alloc) {
