@@ -33,9 +33,9 @@ Result<UniqueFd> connect_unix_nofollow(const std::string& path);
 // The next connection of a non-blocking listener. Errors: errno EAGAIN when there is none.
 Result<UniqueFd> accept_connection(int listener);
 
-// Lets a sender get `bytes` ahead of its reader, as far as the system's own limit (wmem_max) allows;
-// nothing happens to what is no socket. The default lets a unix stream run dry: a blocked sender is
-// woken only when three quarters are read. Source: socket(7), SO_SNDBUF.
+// Lets a sender get `bytes` ahead of its reader, as far as the system's own limit (wmem_max)
+// allows; nothing happens to what is no socket. The default lets a unix stream run dry: a blocked
+// sender is woken only when three quarters are read. Source: socket(7), SO_SNDBUF.
 void raise_send_buffer(int fd, std::size_t bytes);
 
 // Effective uid of the process at the other end. Source: unix(7), SO_PEERCRED.
