@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent_client/client.h"
 
+#include <cerrno>
+
 namespace mvm::agent_client {
 
 using wire::FrameType;
@@ -49,7 +51,9 @@ Result<> Client::on_frame(const wire::Frame& frame) {
 }
 
 void Client::on_closed(const std::optional<Error>& error) {
-  failure_ = error ? *error : Error(Errc::kNotFound, "the supervisor has ended");
+  // A reset: it ended with something of ours unread, or before it took the connection.
+  const bool ended = !error || error->errnum() == ECONNRESET;
+  failure_ = ended ? Error(Errc::kNotFound, "the supervisor has ended") : *error;
   streams_.close_all({wire::Outcome::kCancelled, 0, lost().text()});
   if (on_disconnected) on_disconnected();
 }

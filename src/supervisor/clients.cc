@@ -21,8 +21,8 @@ Clients::~Clients() {
   if (listener_) loop_.remove(listener_.get());
 }
 
-Result<> Clients::listen(const std::string& path) {
-  listener_ = MVM_TRY(sys::listen_unix(path));
+Result<> Clients::listen(sys::UniqueFd listener) {
+  listener_ = std::move(listener);
   return loop_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept(); });
 }
 

@@ -28,8 +28,8 @@ class Clients {
   Clients(sys::EventLoop& loop, Handlers handlers) : loop_(loop), handlers_(std::move(handlers)) {}
   ~Clients();
 
-  // Listens on the control socket.
-  Result<> listen(const std::string& path);
+  // Takes connections of the control socket from now on.
+  Result<> listen(sys::UniqueFd listener);
   // Takes the connection of the command that made the machine.
   Result<> add_founder(sys::UniqueFd fd);
 

@@ -9,14 +9,17 @@
 namespace mvm::supervisor {
 
 Result<sys::UniqueFd> launch(const std::string& program, const spec::VmSpec& vm,
-                             const sys::FileLock& lock) {
+                             const sys::FileLock& lock, int control) {
   const sys::UniqueFd spec = MVM_TRY(sys::memory_file("mvm-spec", spec::to_json(vm)));
   sys::SocketPair founder = MVM_TRY(sys::make_socket_pair());
   sys::Command command;
   command.argv = {program, vm.name};
   command.new_session = true;
   command.working_dir = "/";
-  command.fds = {{spec.get(), kSpecFd}, {founder.second.get(), kFounderFd}, {lock.fd(), kLockFd}};
+  command.fds = {{spec.get(), kSpecFd},
+                 {founder.second.get(), kFounderFd},
+                 {lock.fd(), kLockFd},
+                 {control, kControlFd}};
   sys::Child child = MVM_TRY_CTX(sys::spawn(command), "starting the supervisor");
   child.detach();
   return std::move(founder.first);

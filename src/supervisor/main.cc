@@ -22,7 +22,7 @@ void set_cloexec(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 // A machine that ends with its command leaves nothing behind, whoever was killed first.
 void remove_traces(const spec::VmSpec& vm) {
   if (!vm.remove_when_done) {
-    ::unlink((vm.run_dir + "/control.sock").c_str());
+    ::unlink(supervisor::control_socket(vm.run_dir).c_str());
     return;
   }
   for (const std::string& dir : {vm.data_dir, vm.run_dir}) {
@@ -30,7 +30,7 @@ void remove_traces(const spec::VmSpec& vm) {
   }
 }
 
-Result<> supervise(sys::UniqueFd founder) {
+Result<> supervise(sys::UniqueFd founder, sys::UniqueFd control) {
   const spec::VmSpec vm =
       MVM_TRY(spec::vm_spec_from_json(MVM_TRY(sys::read_fd(supervisor::kSpecFd))));
   ::close(supervisor::kSpecFd);
@@ -48,7 +48,7 @@ Result<> supervise(sys::UniqueFd founder) {
   {
     supervisor::Supervisor supervisor(loop, vm, std::move(console), std::move(output),
                                       std::move(engine));
-    done = supervisor.run(std::move(founder));
+    done = supervisor.run(std::move(founder), std::move(control));
     if (!done) log::error(done.error().text());
     remove_traces(vm);
     // Before the connections end: whoever waited for that may take the lock at once.
@@ -66,9 +66,12 @@ int main() {
   // given.
   ::mallopt(M_MMAP_THRESHOLD, 256 << 10);
   ::mallopt(M_TRIM_THRESHOLD, 512 << 10);
-  for (const int fd : {supervisor::kSpecFd, supervisor::kFounderFd, supervisor::kLockFd})
+  for (const int fd :
+       {supervisor::kSpecFd, supervisor::kFounderFd, supervisor::kLockFd, supervisor::kControlFd})
     set_cloexec(fd);
   ::signal(SIGPIPE, SIG_IGN);
   ::umask(077);
-  return supervise(sys::UniqueFd(supervisor::kFounderFd)) ? 0 : 1;
+  return supervise(sys::UniqueFd(supervisor::kFounderFd), sys::UniqueFd(supervisor::kControlFd))
+             ? 0
+             : 1;
 }

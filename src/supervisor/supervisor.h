@@ -30,9 +30,10 @@ class Supervisor {
              RotatingLog engine);
   ~Supervisor();
 
-  // Lives the machine's life. `founder` is the connection of the command that made it.
-  // Errors: only what prevents even the failed state from being told.
-  Result<> run(sys::UniqueFd founder);
+  // Lives the machine's life. `founder` is the connection of the command that made it, `control`
+  // the non-blocking listener of the further ones. Errors: only what prevents even the failed state
+  // from being told.
+  Result<> run(sys::UniqueFd founder, sys::UniqueFd control);
 
  private:
   void boot();

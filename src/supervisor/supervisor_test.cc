@@ -48,7 +48,10 @@ class Whole : public testing::Test {
   // Starts the supervisor and connects as the command that made it.
   void start() {
     std::optional<sys::FileLock> lock = sys::FileLock::acquire(lock_path()).value();
-    founder_ = Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, *lock).value()).value();
+    sys::UniqueFd control = listen();
+    founder_ =
+        Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, *lock, control.get()).value()).value();
+    control.reset();
     lock.reset();
     ASSERT_TRUE(until([&] { return founder_->state().has_value() || !founder_->connected(); }));
   }
@@ -85,8 +88,9 @@ class Whole : public testing::Test {
     if (output != nullptr) *output = std::string(reinterpret_cast<const char*>(bytes.data()), n);
     return closed.value_or(wire::Closed{});
   }
+  sys::UniqueFd listen() { return sys::listen_unix(control_socket(vm_.run_dir)).value(); }
   std::unique_ptr<Client> connect() {
-    return Client::attach(loop_, sys::connect_unix(vm_.run_dir + "/control.sock").value()).value();
+    return Client::attach(loop_, sys::connect_unix(control_socket(vm_.run_dir)).value()).value();
   }
   template <class Condition>
   bool until(Condition condition) {
@@ -119,8 +123,30 @@ TEST_F(Whole, BootsRunsACommandAndStops) {
   EXPECT_EQ(final_state().phase, VmPhase::kStopped);
   EXPECT_FALSE(alive(status.engine_pid));
   EXPECT_FALSE(sys::FileLock::is_held(lock_path()).value());
-  EXPECT_FALSE(sys::path_exists(vm_.run_dir + "/control.sock"));
+  EXPECT_FALSE(sys::path_exists(control_socket(vm_.run_dir)));
   EXPECT_EQ(read_status(vm_.data_dir).value().message, "stopped on request");
+}
+
+TEST_F(Whole, ServesAClientThatCameBeforeIt) {
+  const sys::FileLock lock = sys::FileLock::acquire(lock_path()).value();
+  sys::UniqueFd control = listen();
+  const std::unique_ptr<Client> early = connect();
+  founder_ =
+      Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, lock, control.get()).value()).value();
+  control.reset();
+  const auto ready = early->wait_ready(soon());
+  ASSERT_TRUE(ready.has_value()) << ready.error().text();
+  pid_ = static_cast<pid_t>(read_status(vm_.data_dir).value().supervisor_pid);
+  EXPECT_EQ(exec(*early, {"sh", "-c", "exit 3"}).code, 3);
+}
+
+TEST_F(Whole, TellsAnEarlyClientThatThereWillBeNoMachine) {
+  sys::UniqueFd control = listen();
+  const std::unique_ptr<Client> early = connect();
+  control.reset();
+  const auto ready = early->wait_ready(soon());
+  EXPECT_EQ(ready.error().code(), Errc::kNotFound);
+  EXPECT_THAT(ready.error().text(), HasSubstr("the supervisor has ended"));
 }
 
 TEST_F(Whole, EndsWithCodeZeroSoThatNoSanitizerComplained) {
@@ -331,7 +357,7 @@ TEST_F(Whole, LosesItsEngineWhenItIsKilled) {
 TEST_F(Whole, DropsAClientThatSendsGarbageAndNobodyElse) {
   start_ready();
   for (int i = 0; i < 20; ++i) {
-    const sys::UniqueFd bad = sys::connect_unix(vm_.run_dir + "/control.sock").value();
+    const sys::UniqueFd bad = sys::connect_unix(control_socket(vm_.run_dir)).value();
     (void)sys::write_full(bad.get(), std::string(100'000, '\xee'));
   }
   EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
@@ -390,7 +416,7 @@ TEST_F(Whole, AnswersEveryStreamWhenTheEngineDies) {
 TEST(Launch, NamesAProgramThatIsMissing) {
   const sys::TempDir dir = sys::TempDir::create("/tmp", "mvm-supervisor-").value();
   const sys::FileLock lock = sys::FileLock::acquire(dir.path() + "/lock").value();
-  const Error error = launch("/nowhere/mvm-supervisor", {}, lock).error();
+  const Error error = launch("/nowhere/mvm-supervisor", {}, lock, lock.fd()).error();
   EXPECT_EQ(error.code(), Errc::kNotFound);
   EXPECT_THAT(error.text(), HasSubstr("starting the supervisor"));
 }

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/log.h"
+#include "supervisor/launch.h"
 #include "sys/files.h"
 #include "sys/io.h"
 #include "sys/socket.h"
@@ -127,7 +128,7 @@ Result<Machine> find_machine(const store::Layout& layout, const std::string& nam
 }
 
 Result<sys::UniqueFd> connect(const store::Layout& layout, const Machine& machine) {
-  auto fd = sys::connect_unix(layout.vm_run_dir(machine.record.id) + "/control.sock");
+  auto fd = sys::connect_unix(supervisor::control_socket(layout.vm_run_dir(machine.record.id)));
   if (fd) return std::move(*fd);
   if (fd.error().code() != Errc::kNotFound) return fd.error();
   Error error(Errc::kNotFound,

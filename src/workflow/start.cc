@@ -137,16 +137,19 @@ void set_engine(spec::VmSpec& vm, const EngineChoice& choice, const Programs& pr
 Result<sys::UniqueFd> start_machine(const store::Layout& layout, store::Catalog& catalog,
                                     const Programs& programs, const spec::VmSpec& vm,
                                     const std::function<Result<>()>& make_disks) {
-  // The lock comes before the record: whoever sees the record finds the machine held.
+  // Lock and socket come before the record: whoever sees it finds the machine held, and waits for
+  // the supervisor to answer.
   MVM_TRY(sys::make_dirs(vm.run_dir));
   sys::ScopeGuard no_run_dir([&] { (void)sys::remove_tree(vm.run_dir); });
   const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(vm.run_dir + "/lock"));
+  const sys::UniqueFd control = MVM_TRY(sys::listen_unix(supervisor::control_socket(vm.run_dir)));
   MVM_TRY(insert(layout, catalog, vm));
   sys::ScopeGuard no_record([&] { (void)catalog.remove_vm(vm.id); });
   MVM_TRY(sys::make_dirs(vm.data_dir));
   sys::ScopeGuard no_data_dir([&] { (void)sys::remove_tree(vm.data_dir); });
   MVM_TRY(make_disks());
-  sys::UniqueFd connection = MVM_TRY(supervisor::launch(programs.supervisor, vm, lock));
+  sys::UniqueFd connection =
+      MVM_TRY(supervisor::launch(programs.supervisor, vm, lock, control.get()));
   no_run_dir.dismiss();
   no_record.dismiss();
   no_data_dir.dismiss();

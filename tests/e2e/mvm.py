@@ -66,25 +66,29 @@ class Output:
 def processes_of(home):
     """pid -> command line of every living process whose environment names this home.
 
-    In a jail the environment is empty; the command line names the jail's files. A monitor and its
-    guard are one: the child is not told while its guard lives.
+    In a jail the environment is empty; the command line names the jail's files, or, in firecracker's
+    jailer, does not either: there the parent tells. A monitor and its guard are one: the child is not
+    told while its guard lives.
     """
     wanted = f"MVM_HOME={home}".encode()
     jailed = f"{home}/run/".encode()
     found = {}
     parents = {}
+    strangers = {}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
         with contextlib.suppress(OSError):
             words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-            if b"--jail" not in words or not any(word.startswith(jailed) for word in words):
-                if wanted not in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
-                    continue
+            ours = b"--jail" in words and any(word.startswith(jailed) for word in words)
+            ours = ours or wanted in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0")
             state, parent = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()[:2]
             if state not in "ZX":
-                found[int(entry)] = b" ".join(words).decode(errors="replace")[:200]
+                line = b" ".join(words).decode(errors="replace")[:200]
+                (found if ours else strangers)[int(entry)] = line
                 parents[int(entry)] = int(parent)
+    while children := {p: line for p, line in strangers.items() if p not in found and parents[p] in found}:
+        found |= children
     return {p: line for p, line in found.items() if found.get(parents[p]) != line}
 
 

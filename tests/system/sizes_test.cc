@@ -13,6 +13,7 @@
 #include "supervisor/status.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "sys/socket.h"
 
 namespace mvm {
 namespace {
@@ -47,9 +48,10 @@ TEST(Size, OfASupervisorsPrivateMemoryIsAtMostFourMebibytes) {
   vm.run_dir = vm.data_dir = dir.path();
   const sys::FileLock lock = sys::FileLock::acquire(dir.path() + "/lock").value();
   sys::EventLoop loop = sys::EventLoop::create().value();
-  const auto client =
-      agent_client::Client::attach(loop, supervisor::launch(MVM_SUPERVISOR, vm, lock).value())
-          .value();
+  const sys::UniqueFd control = sys::listen_unix(supervisor::control_socket(vm.run_dir)).value();
+  const auto client = agent_client::Client::attach(
+                          loop, supervisor::launch(MVM_SUPERVISOR, vm, lock, control.get()).value())
+                          .value();
   ASSERT_TRUE(client->wait_ready(Deadline::after(Millis(20'000), "the machine being ready")));
   wire::Open open;
   open.exec.argv = {"head", "-c", "20000000", "/dev/zero"};
