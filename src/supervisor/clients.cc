@@ -26,15 +26,18 @@ Result<> Clients::listen(sys::UniqueFd listener) {
   return loop_.add(listener_.get(), EPOLLIN, [this](std::uint32_t) { accept(); });
 }
 
-void Clients::accept() {
+bool Clients::accept() {
   auto fd = sys::accept_connection(listener_.get());
-  if (!fd) return;
+  if (!fd) return false;
   // The socket is 0600 in a 0700 directory; this is the second lock on the same door.
   const auto uid = sys::peer_uid(fd->get());
   if (!uid || (*uid != ::geteuid() && *uid != 0))
-    return log::warn("refused a client of another user");
-  if (clients_.size() >= kMaxClients) return log::warn("refused a client: too many are connected");
-  if (auto added = add(std::move(*fd), false); !added) log::warn(added.error().text());
+    log::warn("refused a client of another user");
+  else if (clients_.size() >= kMaxClients)
+    log::warn("refused a client: too many are connected");
+  else if (auto added = add(std::move(*fd), false); !added)
+    log::warn(added.error().text());
+  return true;
 }
 
 Result<> Clients::add_founder(sys::UniqueFd fd) { return add(std::move(fd), true); }
@@ -124,6 +127,9 @@ void Clients::answer(ClientId id, const wire::Answer& answer) {
 }
 
 void Clients::drain(const Deadline& deadline) {
+  // Whoever still waits at the door is to hear how it ended.
+  while (listener_ && accept()) {
+  }
   if (listener_) loop_.remove(listener_.get());
   listener_.reset();
   const auto waiting = [this] {

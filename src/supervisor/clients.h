@@ -56,7 +56,8 @@ class Clients {
   Result<> add(sys::UniqueFd fd, bool founder);
   Result<> on_frame(Client& client, const wire::Frame& frame);
   void on_gone(Client& client);
-  void accept();
+  // The next one that waits at the door; false when there is none.
+  bool accept();
   void join_router(Client& client);
 
   sys::EventLoop& loop_;

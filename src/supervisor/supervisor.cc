@@ -86,8 +86,8 @@ Result<> Supervisor::run(sys::UniqueFd founder, sys::UniqueFd control) {
   status_.started_ms = unix_time_ms();
   MVM_TRY(watch_signals());
   MVM_TRY(clients_.add_founder(std::move(founder)));
+  MVM_TRY(clients_.listen(std::move(control)));
   boot();
-  if (!done_) MVM_TRY(clients_.listen(std::move(control)));
   if (vm_.limits.ttl) {
     loop_.after(*vm_.limits.ttl, [this] {
       stop(Millis(2000), "its time to live of " + format_duration(*vm_.limits.ttl) + " is over");

@@ -140,6 +140,17 @@ TEST_F(Whole, ServesAClientThatCameBeforeIt) {
   EXPECT_EQ(exec(*early, {"sh", "-c", "exit 3"}).code, 3);
 }
 
+TEST_F(Whole, TellsAnEarlyClientWhyTheMachineDidNotStart) {
+  vm_.engine_program = "/nowhere/engine";
+  const sys::FileLock lock = sys::FileLock::acquire(lock_path()).value();
+  sys::UniqueFd control = listen();
+  const std::unique_ptr<Client> early = connect();
+  const sys::UniqueFd founder = launch(MVM_SUPERVISOR, vm_, lock, control.get()).value();
+  control.reset();
+  const auto ready = early->wait_ready(soon());
+  EXPECT_THAT(ready.error().text(), HasSubstr("/nowhere/engine"));
+}
+
 TEST_F(Whole, TellsAnEarlyClientThatThereWillBeNoMachine) {
   sys::UniqueFd control = listen();
   const std::unique_ptr<Client> early = connect();
