@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "cli/parser.h"
 #include "core/log.h"
+#include "core/nearest.h"
 
 namespace mvm::cli {
 namespace {

@@ -18,7 +18,4 @@ enum class Parsed { kRun, kHelp };
 Result<Parsed> parse(const CommandSpec& spec, std::string_view path,
                      std::span<const std::string> args, Context& context);
 
-// The candidates nearest to a mistyped word (edit distance), best first, at most three.
-std::vector<std::string> nearest(std::string_view word, std::span<const std::string> candidates);
-
 }  // namespace mvm::cli

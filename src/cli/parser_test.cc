@@ -155,14 +155,5 @@ TEST_F(Parser, RefusesMissingRequiredOption) {
   EXPECT_EQ(parsed.error().text(), "option --env is required");
 }
 
-TEST(Nearest, FindsTyposAndPrefixesBestFirst) {
-  const std::vector<std::string> verbs = {"run", "rm", "inspect", "image", "exec"};
-  EXPECT_THAT(nearest("rnu", verbs), ElementsAre("run"));
-  EXPECT_THAT(nearest("ru", verbs), ElementsAre("run", "rm"));
-  EXPECT_THAT(nearest("imgae", verbs), ElementsAre("image"));
-  EXPECT_THAT(nearest("frobnicate", verbs), IsEmpty());
-  EXPECT_THAT(nearest("insp", verbs), ElementsAre("inspect"));
-}
-
 }  // namespace
 }  // namespace mvm::cli

@@ -1,19 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "mvmctl/machine_options.h"
 
-#include <charconv>
-
 #include "spec/vm_spec_json.h"
+#include "spec/words.h"
 
 namespace mvm::cli {
 namespace {
-
-std::optional<std::uint16_t> parse_port(std::string_view text) {
-  std::uint16_t port = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), port);
-  if (ec != std::errc() || end != text.data() + text.size() || port == 0) return std::nullopt;
-  return port;
-}
 
 void add_process_options(CommandSpec& spec, workflow::CreateRequest& r) {
   spec.options.push_back({.names = "-e,--env",
@@ -152,50 +144,6 @@ void add_machine_options(CommandSpec& spec, MachineOptions& o) {
   add_pull_options(spec, o.request.image, o.tls_verify);
 }
 
-Result<spec::PortForward> parse_forward(std::string_view text) {
-  const auto bad = [&] {
-    return Error(Errc::kInvalidArgument, "'" + std::string(text) + "' is not a port forward")
-        .with_hint("write [IP:]HOST:GUEST[/udp], as in 8080:80 or 0.0.0.0:5353:53/udp");
-  };
-  spec::PortForward out;
-  std::string_view rest = text;
-  if (rest.ends_with("/udp")) {
-    out.protocol = spec::Protocol::kUdp;
-    rest.remove_suffix(4);
-  } else if (rest.ends_with("/tcp")) {
-    rest.remove_suffix(4);
-  }
-  const std::size_t last = rest.rfind(':');
-  if (last == std::string_view::npos) return bad();
-  const auto guest = parse_port(rest.substr(last + 1));
-  rest = rest.substr(0, last);
-  const std::size_t first = rest.rfind(':');
-  if (first != std::string_view::npos) out.host_ip = std::string(rest.substr(0, first));
-  const auto host = parse_port(first == std::string_view::npos ? rest : rest.substr(first + 1));
-  const bool ip_ok =
-      out.host_ip.find_first_not_of("0123456789.") == std::string::npos && !out.host_ip.empty();
-  if (!guest || !host || !ip_ok) return bad();
-  out.guest_port = *guest;
-  out.host_port = *host;
-  return out;
-}
-
-Result<spec::RestartPolicy> parse_restart(std::string_view text) {
-  constexpr std::string_view kOnFailure = "on-failure";
-  spec::RestartPolicy out;
-  if (text == "no") return out;
-  out.on_failure = true;
-  if (text == kOnFailure) return out;
-  if (text.starts_with("on-failure:")) {
-    const std::string_view count = text.substr(kOnFailure.size() + 1);
-    const auto [end, ec] =
-        std::from_chars(count.data(), count.data() + count.size(), out.max_restarts);
-    if (ec == std::errc() && end == count.data() + count.size() && out.max_restarts > 0) return out;
-  }
-  return Error(Errc::kInvalidArgument, "'" + std::string(text) + "' is not a restart policy")
-      .with_hint("choose no, on-failure or on-failure:N");
-}
-
 Result<workflow::CreateRequest> to_request(const MachineOptions& o,
                                            const workflow::Config& config) {
   // The command line, else the configuration, else the standard.
@@ -215,9 +163,9 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& o,
   out.jail = config.jail();
   if (!o.arch.empty()) out.image.arch = MVM_TRY(spec::parse_arch(o.arch));
   if (o.tls_verify) out.image.tls_verify = *o.tls_verify == "true";
-  out.restart = MVM_TRY(parse_restart(o.restart));
+  out.restart = MVM_TRY(spec::parse_restart(o.restart));
   for (const std::string& text : o.publish)
-    out.network.forwards.push_back(MVM_TRY(parse_forward(text)));
+    out.network.forwards.push_back(MVM_TRY(spec::parse_forward(text)));
   if (!out.network.forwards.empty() && out.network.mode == spec::NetworkMode::kNone)
     return Error(Errc::kInvalidArgument, "-p needs a network, and --network none takes it away")
         .with_hint("leave one of them out; mvmctl forward works without a network");

@@ -40,9 +40,4 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& options,
 void add_pull_options(CommandSpec& spec, image::PullRequest& pull,
                       std::optional<std::string>& tls_verify);
 
-// "[IP:]HOST:GUEST[/udp]". Errors: kInvalidArgument quoting it.
-Result<spec::PortForward> parse_forward(std::string_view text);
-// "no", "on-failure", "on-failure:3"
-Result<spec::RestartPolicy> parse_restart(std::string_view text);
-
 }  // namespace mvm::cli

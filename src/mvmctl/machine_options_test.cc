@@ -9,59 +9,6 @@ namespace {
 
 using testing::HasSubstr;
 
-struct Forward {
-  const char* text;
-  const char* ip;
-  int host;
-  int guest;
-  spec::Protocol protocol;
-};
-
-class ForwardText : public testing::TestWithParam<Forward> {};
-
-TEST_P(ForwardText, IsUnderstood) {
-  const Forward& c = GetParam();
-  const spec::PortForward f = parse_forward(c.text).value();
-  EXPECT_EQ(f.host_ip, c.ip);
-  EXPECT_EQ(f.host_port, c.host);
-  EXPECT_EQ(f.guest_port, c.guest);
-  EXPECT_EQ(f.protocol, c.protocol);
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Options, ForwardText,
-    testing::Values(Forward{"8080:80", "127.0.0.1", 8080, 80, spec::Protocol::kTcp},
-                    Forward{"8080:80/tcp", "127.0.0.1", 8080, 80, spec::Protocol::kTcp},
-                    Forward{"5353:53/udp", "127.0.0.1", 5353, 53, spec::Protocol::kUdp},
-                    Forward{"0.0.0.0:1:65535", "0.0.0.0", 1, 65535, spec::Protocol::kTcp}));
-
-class BadForward : public testing::TestWithParam<const char*> {};
-
-TEST_P(BadForward, IsRefusedAndQuoted) {
-  const Error error = parse_forward(GetParam()).error();
-  EXPECT_EQ(error.code(), Errc::kInvalidArgument);
-  EXPECT_THAT(error.text(), HasSubstr("'" + std::string(GetParam()) + "'"));
-}
-
-INSTANTIATE_TEST_SUITE_P(Options, BadForward,
-                         testing::Values("", "80", ":", "80:", ":80", "0:80", "80:0", "65536:80",
-                                         "80:65536", "a:80", "80:b", "localhost:80:80", ":80:80",
-                                         "80:80/sctp", "80:80/", "-1:80", "1:2:3:4",
-                                         "127.0.0.1,x:80:80"));
-
-TEST(Restart, KnowsItsPolicies) {
-  EXPECT_FALSE(parse_restart("no").value().on_failure);
-  EXPECT_TRUE(parse_restart("on-failure").value().on_failure);
-  EXPECT_EQ(parse_restart("on-failure").value().max_restarts, 0U);
-  EXPECT_EQ(parse_restart("on-failure:3").value().max_restarts, 3U);
-}
-
-TEST(Restart, RefusesEverythingElse) {
-  for (const char* text : {"", "always", "on-failure:", "on-failure:0", "on-failure:-1",
-                           "on-failure:x", "on-failure:3x", "on-failure:4294967296", "on-failures"})
-    EXPECT_EQ(parse_restart(text).error().code(), Errc::kInvalidArgument) << text;
-}
-
 workflow::Config config() {
   return workflow::Config::parse(
              "image = \"debian:bookworm\"\nmemory = \"1G\"\ncpus = 2\nnetwork = \"none\"\ndisk = "

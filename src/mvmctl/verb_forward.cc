@@ -6,9 +6,9 @@
 #include <list>
 
 #include "agent_client/forward.h"
-#include "mvmctl/machine_options.h"
 #include "mvmctl/session_verbs.h"
 #include "mvmctl/verbs.h"
+#include "spec/words.h"
 #include "sys/signals.h"
 #include "sys/socket.h"
 
@@ -24,9 +24,9 @@ struct Options {
 Result<spec::PortForward> parse_port_option(const std::string& text) {
   const bool single = text.find(':') == std::string::npos;
   const bool any_port = text.starts_with("0:");
-  spec::PortForward out = MVM_TRY(parse_forward(single     ? text + ":" + text
-                                                : any_port ? "1" + text.substr(1)
-                                                           : text));
+  spec::PortForward out = MVM_TRY(spec::parse_forward(single     ? text + ":" + text
+                                                      : any_port ? "1" + text.substr(1)
+                                                                 : text));
   if (any_port) out.host_port = 0;
   if (out.protocol == spec::Protocol::kUdp)
     return Error(Errc::kInvalidArgument, "'" + text + "': a running machine gets tcp forwards only")

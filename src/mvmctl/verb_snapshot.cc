@@ -2,10 +2,11 @@
 // `mvmctl snapshot create|ls|inspect|rm|restore`: machines as they were.
 #include "cli/output.h"
 #include "mvmctl/create_events.h"
-#include "mvmctl/machine_options.h"
 #include "mvmctl/session_verbs.h"
 #include "mvmctl/verbs.h"
+#include "spec/words.h"
 #include "sys/io.h"
+#include "workflow/config.h"
 #include "workflow/snapshot.h"
 
 namespace mvm::cli {
@@ -112,7 +113,7 @@ Result<workflow::RestoreRequest> to_request(const RestoreOptions& o,
     return Error(Errc::kInvalidArgument, "--no-publish and -p exclude each other");
   if (o.no_publish || !o.publish.empty()) request.forwards.emplace();
   for (const std::string& text : o.publish)
-    request.forwards->push_back(MVM_TRY(parse_forward(text)));
+    request.forwards->push_back(MVM_TRY(spec::parse_forward(text)));
   return request;
 }
 

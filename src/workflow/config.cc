@@ -8,6 +8,7 @@
 #include <sstream>
 
 #include "core/units.h"
+#include "spec/settings.h"
 #include "spec/vm_spec_json.h"
 #include "sys/files.h"
 #include "sys/io.h"
@@ -87,37 +88,10 @@ Result<Config> Config::load(const store::Layout& layout) {
 }
 
 Result<Config> Config::parse(std::string_view text, const std::string& name) {
-  // No setting needs more than ASCII, and toml++ 3.3 loses its way in some letters beyond it (its
-  // issues 190, 295).
-  std::size_t line = 1;
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) >= 0x80)
-      return Error(Errc::kInvalidArgument,
-                   name + ":" + std::to_string(line) + ": only ASCII characters are allowed");
-    if (c == '\n') ++line;
-  }
-  const toml::parse_result parsed = toml::parse(text);
-  if (!parsed) {
-    const auto& at = parsed.error().source().begin;
-    return Error(Errc::kInvalidArgument, name + ":" + std::to_string(at.line) + ":" +
-                                             std::to_string(at.column) + ": " +
-                                             std::string(parsed.error().description()));
-  }
   Config out;
-  for (const auto& [key, node] : parsed.table()) {
-    std::string value;
-    if (const auto* s = node.as_string()) {
-      value = s->get();
-    } else if (const auto* n = node.as_integer()) {
-      value = std::to_string(n->get());
-    } else {
-      return Error(Errc::kInvalidArgument, name + ":" + std::to_string(node.source().begin.line) +
-                                               ": '" + std::string(key.str()) +
-                                               "' must be a text or a number");
-    }
-    MVM_TRY_CTX(check(std::string(key.str()), value),
-                name + ":" + std::to_string(node.source().begin.line));
-    out.values_[std::string(key.str())] = value;
+  for (const spec::Setting& setting : MVM_TRY(spec::read_settings(text, name))) {
+    MVM_TRY_CTX(check(setting.key, setting.value), setting.where);
+    out.values_[setting.key] = setting.value;
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include "kernel/initramfs.h"
 #include "kernel/obtain.h"
 #include "platform/tsc.h"
+#include "spec/words.h"
 #include "store/catalog.h"
 #include "store/gc.h"
 #include "sys/files.h"
@@ -113,18 +114,6 @@ Created describe(const store::Layout& layout, const CreateRequest& request, cons
 
 }  // namespace
 
-Result<> check_name(const std::string& name, const char* what) {
-  const auto alnum = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-  };
-  bool good = !name.empty() && name.size() <= 63 && alnum(name.front());
-  for (const char c : name) good = good && (alnum(c) || c == '.' || c == '_' || c == '-');
-  if (good) return {};
-  return Error(Errc::kInvalidArgument, "'" + name + "' is not a " + what + " name")
-      .with_hint(
-          "use up to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit");
-}
-
 spec::ProcessSpec process_for(
     const CreateRequest& request, const spec::ImageConfig& image,
     const std::function<std::optional<std::string>(const std::string&)>& env_of_host) {
@@ -154,7 +143,7 @@ spec::ProcessSpec process_for(
 
 Result<Created> create(const store::Layout& layout, const CreateRequest& request,
                        const CreateEvents& events) {
-  if (!request.name.empty()) MVM_TRY(check_name(request.name));
+  if (!request.name.empty()) MVM_TRY(spec::check_name(request.name));
   MVM_TRY(check_limits(request.limits));
   MVM_TRY(check_ports(request.network));
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));

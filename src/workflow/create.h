@@ -72,8 +72,4 @@ spec::ProcessSpec process_for(
     const CreateRequest& request, const spec::ImageConfig& image,
     const std::function<std::optional<std::string>(const std::string&)>& host_env);
 
-// Errors: kInvalidArgument unless it is 1 to 63 of a-z A-Z 0-9 . _ - and begins with a letter or
-// digit.
-Result<> check_name(const std::string& name, const char* what = "machine");
-
 }  // namespace mvm::workflow

@@ -9,8 +9,6 @@
 namespace mvm::workflow {
 namespace {
 
-using testing::HasSubstr;
-
 using Words = std::vector<std::string>;
 
 struct Case {
@@ -89,22 +87,6 @@ TEST(Process, TakesANameAloneFromTheHostAndLeavesOutWhatIsNotSet) {
     return name == "SET" ? std::optional<std::string>("yes") : std::nullopt;
   });
   EXPECT_EQ(process.env, (Words{"SET=yes", "EMPTY="}));
-}
-
-TEST(Name, MayBeMadeOfLettersDigitsAndSomeSigns) {
-  for (const char* name : {"a", "0", "web-1.test_2", "ABC"}) EXPECT_TRUE(check_name(name)) << name;
-  EXPECT_TRUE(check_name(std::string(63, 'n')));
-}
-
-TEST(Name, IsRefusedOtherwise) {
-  for (const std::string& name :
-       {std::string(), std::string("-a"), std::string(".."), std::string("a/b"), std::string("a b"),
-        std::string("ä"), std::string("a,b"), std::string("a\nb"), std::string(64, 'n')}) {
-    const auto checked = check_name(name);
-    ASSERT_FALSE(checked.has_value()) << name;
-    EXPECT_EQ(checked.error().code(), Errc::kInvalidArgument);
-    EXPECT_THAT(checked.error().hint(), HasSubstr("63"));
-  }
 }
 
 }  // namespace

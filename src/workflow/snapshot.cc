@@ -8,6 +8,7 @@
 #include "backend/engine_process.h"
 #include "backend/registry/registry.h"
 #include "spec/vm_spec_json.h"
+#include "spec/words.h"
 #include "store/gc.h"
 #include "sys/files.h"
 #include "sys/io.h"
@@ -140,7 +141,7 @@ Result<store::SnapshotRecord> create_snapshot(
   record.id = sys::random_hex(8);
   record.name =
       name.empty() ? vm.name.substr(0, 54) + "-" + record.id.substr(0, 8) : std::move(name);
-  MVM_TRY(check_name(record.name, "snapshot"));
+  MVM_TRY(spec::check_name(record.name, "snapshot"));
   // Asked again by the insertion; here so that nobody waits for nothing.
   if (catalog.find_snapshot(record.name)) return store::snapshot_exists(record.name);
   const sys::FileLock images = MVM_TRY(store::lock_images_shared(layout));
@@ -174,7 +175,7 @@ Result<> remove_snapshot(const store::Layout& layout, const std::string& name) {
 
 Result<Created> restore(const store::Layout& layout, const RestoreRequest& request,
                         const CreateEvents& events) {
-  if (!request.name.empty()) MVM_TRY(check_name(request.name));
+  if (!request.name.empty()) MVM_TRY(spec::check_name(request.name));
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   // The image is not taken away before the machine's record is there.
   const sys::FileLock images = MVM_TRY(store::lock_images_shared(layout));

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Types of a TOML document, written down once: how a value is read into C++, and what a JSON Schema
+// and a reference say of it.
+//
+//   Type<Resources> type = table<Resources>({
+//       field("memory", &Resources::memory, size(), "memory of the machine"),
+//   });
+//
+// A value that does not fit is an error with file, line, column and the path of keys; a key that is
+// not in its table, with the nearest that is.
+#pragma once
+
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/nearest.h"
+#include "core/result.h"
+#include "core/units.h"
+
+namespace mvm::spec {
+
+using Json = nlohmann::ordered_json;
+
+// A value and where it stands.
+class TomlNode {
+ public:
+  TomlNode(const toml::node& node, std::string file, std::string path)
+      : node_(&node), file_(std::move(file)), path_(std::move(path)) {}
+
+  const toml::node& toml() const { return *node_; }
+  const std::string& path() const { return path_; }
+  TomlNode at(std::string_view key, const toml::node& value) const {
+    return {value, file_, (path_.empty() ? "" : path_ + ".") + std::string(key)};
+  }
+  TomlNode at(std::size_t index, const toml::node& value) const {
+    return {value, file_, path_ + "[" + std::to_string(index) + "]"};
+  }
+  // kInvalidArgument: "FILE:LINE:COLUMN: PATH: message".
+  Error error(const std::string& message) const { return error(message, node_->source()); }
+  Error error(const std::string& message, const toml::source_region& where) const {
+    return {Errc::kInvalidArgument, file_ + ":" + std::to_string(where.begin.line) + ":" +
+                                        std::to_string(where.begin.column) + ": " +
+                                        (path_.empty() ? "" : path_ + ": ") + message};
+  }
+  // The same of a value that somebody else has refused; its hint stays.
+  Error error(const Error& cause) const {
+    return error(cause.text()).with_hint(std::string(cause.hint()));
+  }
+
+ private:
+  const toml::node* node_;
+  std::string file_;
+  std::string path_;
+};
+
+template <class Value>
+struct Type {
+  Json schema;  // JSON Schema of the value
+  std::function<Result<Value>(const TomlNode&)> read;
+};
+
+Type<std::string> text();
+// A text that `check` accepts; `pattern` says the same to a JSON Schema.
+Type<std::string> text(std::string pattern, std::function<Result<>(const std::string&)> check);
+Type<std::uint32_t> number(std::uint32_t least,
+                           std::uint32_t most = std::numeric_limits<std::uint32_t>::max());
+Type<bool> flag();
+Type<Bytes> size();
+Type<Millis> duration();
+
+// One of a few words.
+template <class Value>
+Type<Value> choice(const std::vector<std::pair<std::string, Value>>& words) {
+  Json names = Json::array();
+  for (const auto& [word, value] : words) names.push_back(word);
+  auto read = [words](const TomlNode& node) -> Result<Value> {
+    const std::string given = MVM_TRY(text().read(node));
+    for (const auto& [word, value] : words) {
+      if (word == given) return value;
+    }
+    std::string all;
+    for (const auto& [word, value] : words) all += (all.empty() ? "" : ", ") + word;
+    return node.error("'" + given + "' is none of " + all);
+  };
+  return {{{"enum", names}}, std::move(read)};
+}
+
+template <class Value>
+Type<std::vector<Value>> list(Type<Value> item) {
+  Json schema = {{"type", "array"}, {"items", item.schema}};
+  auto read = [item](const TomlNode& node) -> Result<std::vector<Value>> {
+    const toml::array* array = node.toml().as_array();
+    if (array == nullptr) return node.error("must be a list");
+    std::vector<Value> out;
+    for (const toml::node& element : *array)
+      out.push_back(MVM_TRY(item.read(node.at(out.size(), element))));
+    return out;
+  };
+  return {std::move(schema), std::move(read)};
+}
+
+// A table whose keys are names of the user's, in the order of the file.
+template <class Value>
+using Named = std::vector<std::pair<std::string, Value>>;
+
+template <class Value>
+Type<Named<Value>> named(Type<Value> value, const Type<std::string>& name = text()) {
+  Json schema = {{"type", "object"}, {"additionalProperties", value.schema}};
+  if (name.schema.contains("pattern")) schema["propertyNames"] = name.schema;
+  auto read = [value, name](const TomlNode& node) -> Result<Named<Value>> {
+    const toml::table* table = node.toml().as_table();
+    if (table == nullptr) return node.error("must be a table");
+    std::vector<std::pair<toml::source_region, std::pair<std::string, Value>>> found;
+    for (const auto& [key, entry] : *table) {
+      const TomlNode inner = node.at(key.str(), entry);
+      const toml::value<std::string> as_text{std::string(key.str())};
+      if (auto good = name.read(TomlNode(as_text, "", "")); !good)
+        return inner.error("'" + std::string(key.str()) + "' is no name for it", key.source())
+            .with_hint(std::string(good.error().hint()));
+      found.push_back({key.source(), {std::string(key.str()), MVM_TRY(value.read(inner))}});
+    }
+    std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
+      return std::pair(a.first.begin.line, a.first.begin.column) <
+             std::pair(b.first.begin.line, b.first.begin.column);
+    });
+    Named<Value> out;
+    for (auto& [where, entry] : found) out.push_back(std::move(entry));
+    return out;
+  };
+  return {std::move(schema), std::move(read)};
+}
+
+// A key of a table.
+template <class Table>
+struct Field {
+  std::string name;
+  Json schema;  // with its description
+  std::function<Result<>(Table&, const TomlNode&)> read;
+  bool required = false;
+};
+
+namespace toml_types {
+template <class Member>
+struct Held {
+  using Value = Member;
+};
+template <class Inner>
+struct Held<std::optional<Inner>> {
+  using Value = Inner;
+};
+}  // namespace toml_types
+
+enum class Need { kOptional, kRequired };
+
+template <class Table, class Member>
+Field<Table> field(std::string name, Member Table::* member,
+                   const Type<typename toml_types::Held<Member>::Value>& type, std::string meaning,
+                   Need need = Need::kOptional) {
+  Json schema = type.schema;
+  schema["description"] = std::move(meaning);
+  auto read = [member, type](Table& to, const TomlNode& node) -> Result<> {
+    to.*member = MVM_TRY(type.read(node));
+    return {};
+  };
+  return {std::move(name), std::move(schema), std::move(read), need == Need::kRequired};
+}
+
+// What is wrong with a key that its table does not have.
+Error unknown_key(const TomlNode& table, const toml::key& key, std::vector<std::string> known);
+
+// A table of the given keys and no other. `check` sees the whole.
+template <class Table>
+Type<Table> table(const std::vector<Field<Table>>& fields,
+                  const std::function<Result<>(const Table&, const TomlNode&)>& check = {}) {
+  Json schema = {{"type", "object"}, {"properties", Json::object()}};
+  Json required = Json::array();
+  for (const Field<Table>& f : fields) {
+    schema["properties"][f.name] = f.schema;
+    if (f.required) required.push_back(f.name);
+  }
+  if (!required.empty()) schema["required"] = required;
+  schema["additionalProperties"] = false;
+  auto read = [fields, check](const TomlNode& node) -> Result<Table> {
+    const toml::table* given = node.toml().as_table();
+    if (given == nullptr) return node.error("must be a table");
+    std::vector<std::string> known;
+    for (const Field<Table>& f : fields) known.push_back(f.name);
+    for (const auto& [key, value] : *given) {
+      if (std::ranges::find(known, key.str()) == known.end())
+        return unknown_key(node, key, std::move(known));
+    }
+    Table out{};
+    for (const Field<Table>& f : fields) {
+      if (const toml::node* value = given->get(f.name))
+        MVM_TRY(f.read(out, node.at(f.name, *value)));
+      else if (f.required)
+        return node.error("'" + f.name + "' is missing");
+    }
+    if (check) MVM_TRY(check(out, node));
+    return out;
+  };
+  return {std::move(schema), std::move(read)};
+}
+
+// A document's tables. Only ASCII: toml++ 3.3 loses its way in some letters beyond it (its issues
+// 190, 295), and no setting needs more. Errors: kInvalidArgument with line and column.
+Result<toml::table> parse_toml(std::string_view text, const std::string& file);
+
+template <class Table>
+Result<Table> read_document(const Type<Table>& type, std::string_view text,
+                            const std::string& file) {
+  const toml::table document = MVM_TRY(parse_toml(text, file));
+  return type.read(TomlNode(document, file, ""));
+}
+
+}  // namespace mvm::spec

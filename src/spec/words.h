@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parts of a specification as people write them, on command lines and in manifests.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/result.h"
+#include "spec/vm_spec.h"
+
+namespace mvm::spec {
+
+// 1 to 63 of a-z A-Z 0-9 . _ -, beginning with a letter or digit. Errors: kInvalidArgument.
+Result<> check_name(const std::string& name, std::string_view what = "machine");
+
+// "[IP:]HOST:GUEST[/udp]". Errors: kInvalidArgument quoting it.
+Result<PortForward> parse_forward(std::string_view text);
+
+// "no", "on-failure", "on-failure:3". Errors: kInvalidArgument quoting it.
+Result<RestartPolicy> parse_restart(std::string_view text);
+
+}  // namespace mvm::spec
