@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// mvm.toml: a project as an image and a machine.
+//
+//   name = "web"
+//   entrypoint = ["/usr/bin/web", "--listen", "8080"]
+//   ports = ["8080:8080"]
+//   [source]
+//   debian = "bookworm"
+//   packages = ["python3"]
+//
+// One definition (manifest.cc) gives the reader, the JSON Schema and the reference.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/result.h"
+#include "core/units.h"
+#include "spec/vm_spec.h"
+
+namespace mvm::spec {
+
+constexpr std::string_view kManifestFile = "mvm.toml";
+
+// What the root file system is made from: `what` is a flake, a Dockerfile, an image reference, a
+// Debian suite or a directory; the rest belongs to one kind each.
+struct SourceSpec {
+  enum class Kind { kFlake, kDockerfile, kImage, kDebian, kDir };
+  Kind kind = Kind::kImage;
+  std::string what;
+  std::string profile;                                          // flake: which package
+  std::string context;                                          // Dockerfile: directory of COPY
+  std::string stage;                                            // Dockerfile: where to stop
+  std::vector<std::pair<std::string, std::string>> build_args;  // Dockerfile
+  std::vector<std::string> packages;                            // debian
+};
+
+// Tells whether what runs does its work. Exactly one of command, tcp and http is set.
+struct HealthSpec {
+  std::vector<std::string> command;  // healthy: it exits with 0
+  std::uint32_t tcp = 0;             // healthy: the port takes a connection
+  std::string http;                  // ":8080/path": healthy: it answers with 2xx or 3xx
+  Millis interval = Millis(10'000);
+  Millis timeout = Millis(5'000);
+  std::uint32_t retries = 3;        // failures in a row that make it unhealthy
+  Millis start_period = Millis(0);  // failures that early do not count
+};
+
+struct ServiceSpec {
+  enum class Restart { kNo, kOnFailure, kAlways };
+  std::string name;
+  std::vector<std::string> command;
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string user;
+  std::string working_dir;
+  Restart restart = Restart::kOnFailure;
+  std::vector<std::string> after;  // services that are started before, and stopped after it
+  std::string stop_signal = "TERM";
+  Millis stop_grace = Millis(10'000);
+  std::optional<HealthSpec> health;
+};
+
+// A file laid over the source. Exactly one of text and from is set.
+struct FileSpec {
+  std::string path;  // absolute, in the image
+  std::optional<std::string> text;
+  std::string from;  // relative to the manifest
+  std::uint32_t mode = 0644;
+};
+
+// A disk that outlives the machine.
+struct VolumeSpec {
+  std::string name;
+  std::string path;  // absolute, in the guest
+  Bytes size = gibibytes(1);
+};
+
+struct ResourceSpec {
+  std::uint32_t vcpus = 1;
+  Bytes memory = mebibytes(512);
+  Bytes disk = gibibytes(8);
+};
+
+enum class Seal { kDev, kSealed };
+
+struct Manifest {
+  std::string name;  // empty: the directory's
+  Arch arch = Arch::kX86_64;
+  Seal seal = Seal::kDev;
+  SourceSpec source;
+  std::vector<std::string> entrypoint;
+  std::vector<ServiceSpec> services;  // in the order of the file; none beside an entrypoint
+  std::vector<std::pair<std::string, std::string>> env;
+  std::string user;
+  std::string working_dir;
+  std::vector<FileSpec> files;
+  ResourceSpec resources;
+  std::vector<PortForward> ports;
+  std::vector<VolumeSpec> volumes;
+  std::optional<HealthSpec> health;  // of the entrypoint
+};
+
+// `file` is its name in errors. Pure: nothing that it names is looked at.
+// Errors: kInvalidArgument with line, column and the path of keys.
+Result<Manifest> parse_manifest(std::string_view text, const std::string& file);
+
+// JSON Schema (draft 2020-12), pretty-printed.
+std::string manifest_schema();
+
+}  // namespace mvm::spec
