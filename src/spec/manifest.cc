@@ -325,8 +325,9 @@ Result<> check_whole(const Manifest& m, const TomlNode& node) {
   return {};
 }
 
-Type<Manifest> manifest() {
-  return table<Manifest>(
+const Type<Manifest>& manifest() {
+  // Made once: the parts are copied into one another.
+  static const Type<Manifest> whole = table<Manifest>(
       {
           field("name", &Manifest::name, name("project"), "of the image; else the directory's"),
           field("target", &Manifest::arch,
@@ -350,6 +351,7 @@ Type<Manifest> manifest() {
           field("health", &Manifest::health, health(), "whether the entrypoint does its work"),
       },
       check_whole);
+  return whole;
 }
 
 }  // namespace
