@@ -127,11 +127,10 @@ void Clients::answer(ClientId id, const wire::Answer& answer) {
 }
 
 void Clients::drain(const Deadline& deadline) {
-  // Whoever still waits at the door is to hear how it ended.
+  // Whoever still waits at the door is to hear how it ended. The door stays open: who comes later
+  // finds it closed when we are gone, and so is the lock; not before.
   while (listener_ && accept()) {
   }
-  if (listener_) loop_.remove(listener_.get());
-  listener_.reset();
   const auto waiting = [this] {
     for (const Client& client : clients_) {
       if (!client.gone && client.link->queued() > 0) return true;

@@ -21,10 +21,7 @@ void set_cloexec(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 
 // A machine that ends with its command leaves nothing behind, whoever was killed first.
 void remove_traces(const spec::VmSpec& vm) {
-  if (!vm.remove_when_done) {
-    ::unlink(supervisor::control_socket(vm.run_dir).c_str());
-    return;
-  }
+  if (!vm.remove_when_done) return;
   for (const std::string& dir : {vm.data_dir, vm.run_dir}) {
     if (auto removed = sys::remove_tree(dir); !removed) log::warn(removed.error().text());
   }
@@ -53,6 +50,8 @@ Result<> supervise(sys::UniqueFd founder, sys::UniqueFd control) {
     remove_traces(vm);
     // Before the connections end: whoever waited for that may take the lock at once.
     ::close(supervisor::kLockFd);
+    // Not before: who finds no socket takes the machine for ended.
+    ::unlink(supervisor::control_socket(vm.run_dir).c_str());
   }
   log::init(2, log::Level::kInfo, "");
   return done;
