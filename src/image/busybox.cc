@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <archive.h>
-#include <archive_entry.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -8,76 +6,16 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <memory>
 #include <set>
 
 #include "image/entry_path.h"
 #include "image/host_trees.h"
+#include "image/tar_file.h"
 #include "sys/io.h"
 #include "sys/process.h"
 
 namespace mvm::image {
 namespace {
-
-struct FreeWriter {
-  void operator()(archive* handle) const { archive_write_free(handle); }
-};
-
-// A tar file of entries that are root's and of time 0.
-class TarFile {
- public:
-  static Result<TarFile> create(const std::string& path) {
-    TarFile tar(path);
-    archive_write_set_format_pax_restricted(tar.handle_.get());
-    archive_write_add_filter_none(tar.handle_.get());
-    if (archive_write_open_filename(tar.handle_.get(), path.c_str()) != ARCHIVE_OK)
-      return tar.failure();
-    return tar;
-  }
-
-  Result<> directory(const std::string& path, mode_t mode) {
-    return add(path, AE_IFDIR, mode, {}, {});
-  }
-  Result<> file(const std::string& path, mode_t mode, std::string_view text) {
-    return add(path, AE_IFREG, mode, {}, text);
-  }
-  Result<> symlink(const std::string& path, const std::string& target) {
-    return add(path, AE_IFLNK, 0777, target, {});
-  }
-  Result<> close() {
-    if (archive_write_close(handle_.get()) != ARCHIVE_OK) return failure();
-    return {};
-  }
-
- private:
-  explicit TarFile(std::string path) : path_(std::move(path)), handle_(archive_write_new()) {}
-
-  Result<> add(const std::string& path, mode_t type, mode_t mode, const std::string& target,
-               std::string_view text) {
-    struct FreeEntry {
-      void operator()(archive_entry* entry) const { archive_entry_free(entry); }
-    };
-    const std::unique_ptr<archive_entry, FreeEntry> entry(archive_entry_new());
-    archive_entry_set_pathname(entry.get(), path.c_str());
-    archive_entry_set_filetype(entry.get(), type);
-    archive_entry_set_perm(entry.get(), mode);
-    archive_entry_set_mtime(entry.get(), 0, 0);
-    archive_entry_set_size(entry.get(), static_cast<la_int64_t>(text.size()));
-    if (type == AE_IFLNK) archive_entry_set_symlink(entry.get(), target.c_str());
-    if (archive_write_header(handle_.get(), entry.get()) != ARCHIVE_OK) return failure();
-    if (!text.empty() && archive_write_data(handle_.get(), text.data(), text.size()) < 0)
-      return failure();
-    return {};
-  }
-
-  Error failure() const {
-    const int code = archive_errno(handle_.get());
-    return Error::from_errno("write " + path_, code > 0 ? code : EIO);
-  }
-
-  std::string path_;
-  std::unique_ptr<archive, FreeWriter> handle_;
-};
 
 struct Directory {
   const char* path;

@@ -67,14 +67,16 @@ std::string last_complaint(std::string_view text) {
   return last.empty() ? "no message" : last;
 }
 
-Error failure(const Source& source, const sys::Output& output) {
+}  // namespace
+
+Error debian_failure(const sys::Output& output) {
   const std::string why = last_complaint(output.err);
-  const std::string text = "making " + source.ref() + ": mmdebstrap: " + why;
+  const std::string text = "mmdebstrap: " + why;
   const auto has = [&](const char* sign) { return output.err.find(sign) != std::string::npos; };
   if (has("No space left"))
     return Error(Errc::kNoSpace, text).with_hint("free some space, or set MVM_HOME");
   if (has("Unable to locate package") || has("has no installation candidate")) {
-    return Error(Errc::kNotFound, text).with_hint("check the package names after ?include=");
+    return Error(Errc::kNotFound, text).with_hint("check the names of the packages");
   }
   if (has("does not have a Release file") || has("404")) {
     return Error(Errc::kNotFound, text)
@@ -87,7 +89,56 @@ Error failure(const Source& source, const sys::Output& output) {
   return Error(Errc::kIo, text);
 }
 
-}  // namespace
+AptSources host_apt_sources(const std::string& suite) {
+  AptSources out;
+  for (const std::string& file : host_sources(suite)) {
+    const auto text = sys::read_file(file, mebibytes(1));
+    if (!text) continue;
+    std::string& to = file.ends_with(".list") ? out.list : out.deb822;
+    to += (to.empty() ? "" : "\n") + *text;
+  }
+  return out;
+}
+
+Result<DebianCommand> debian_command(const DebianRecipe& recipe, const std::string& work_dir,
+                                     const std::string& tar) {
+  DebianCommand out;
+  // Nothing in the result depends on when or on which host it was made.
+  out.environment = {"SOURCE_DATE_EPOCH=0"};
+  out.argv = {"mmdebstrap", "--variant=minbase", "--quiet", "--format=tar",
+              "--customize-hook=rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\""};
+  // Its user namespaces would want subordinate ids and directories that everybody may enter.
+  if (::geteuid() != 0) {
+    if (!sys::find_program("fakechroot"))
+      return Error(Errc::kUnavailable,
+                   "a Debian system without root needs fakechroot, which is not installed")
+          .with_hint("install it with: apt-get install fakechroot");
+    out.argv.push_back("--mode=fakechroot");
+  }
+  if (!recipe.packages.empty()) {
+    std::string include = "--include=";
+    for (const std::string& package : recipe.packages)
+      include += (include.back() == '=' ? "" : ",") + package;
+    out.argv.push_back(include);
+  }
+  for (const std::string& hook : recipe.hooks) {
+    // The command is an argument of the shell inside, whatever is in it.
+    std::string quoted;
+    for (const char c : hook) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    out.argv.push_back("--customize-hook=chroot \"$1\" /bin/sh -ec '" + quoted + "'");
+  }
+  out.argv.insert(out.argv.end(), {recipe.suite, tar});
+  const auto add = [&](const char* name, const std::string& text) -> Result<> {
+    if (text.empty()) return {};
+    const std::string path = work_dir + "/" + name;
+    out.argv.push_back(path);
+    return sys::write_file(path, text, 0644);
+  };
+  // Under names of ours: they go into the result.
+  MVM_TRY(add("mvm.list", recipe.sources.list));
+  MVM_TRY(add("mvm.sources", recipe.sources.deb822));
+  return out;
+}
 
 Result<> write_debian_tar(const Source& source, const std::string& work_dir,
                           const std::string& tar) {
@@ -97,30 +148,17 @@ Result<> write_debian_tar(const Source& source, const std::string& work_dir,
                  "making " + source.ref() + " needs mmdebstrap, which is not installed")
         .with_hint("install it with: apt-get install mmdebstrap");
   }
+  const DebianRecipe recipe{source.suite, source.packages, {}, host_apt_sources(source.suite)};
+  DebianCommand made = MVM_TRY(debian_command(recipe, work_dir, tar));
   sys::Command command;
   command.contain = true;  // it starts apt and dpkg, which would go on without it
-  command.argv = {*program, "--variant=minbase", "--quiet", "--format=tar"};
-  // Its user namespaces would want subordinate ids and directories that everybody may enter.
-  if (::geteuid() != 0) {
-    if (!sys::find_program("fakechroot"))
-      return Error(Errc::kUnavailable, "making " + source.ref() +
-                                           " without root needs fakechroot, which is not installed")
-          .with_hint("install it with: apt-get install fakechroot");
-    command.argv.push_back("--mode=fakechroot");
-  }
-  if (!source.packages.empty()) {
-    std::string include = "--include=";
-    for (const std::string& package : source.packages)
-      include += (include.back() == '=' ? "" : ",") + package;
-    command.argv.push_back(include);
-  }
-  command.argv.insert(command.argv.end(), {source.suite, tar});
-  const std::vector<std::string> sources = host_sources(source.suite);
-  command.argv.insert(command.argv.end(), sources.begin(), sources.end());
+  command.argv = std::move(made.argv);
+  command.argv.front() = *program;
   // Its working tree stays below our directory, so that a killed pull is collected whole.
-  command.environment = sys::environment_with({"TMPDIR=" + work_dir});
+  made.environment.push_back("TMPDIR=" + work_dir);
+  command.environment = sys::environment_with(made.environment);
   const sys::Output output = MVM_TRY_CTX(sys::run(std::move(command)), "running mmdebstrap");
-  if (!output.status.ok()) return failure(source, output);
+  if (!output.status.ok()) return debian_failure(output).with_context("making " + source.ref());
   return {};
 }
 

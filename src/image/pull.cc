@@ -6,8 +6,8 @@
 
 #include "image/assemble.h"
 #include "image/fingerprint.h"
-#include "image/host_trees.h"
 #include "image/oci_layout.h"
+#include "image/prepare.h"
 #include "image/source.h"
 #include "store/gc.h"
 #include "sys/files.h"
@@ -66,83 +66,6 @@ Result<std::optional<store::ImageRecord>> unchanged(const Source& source,
   return record;
 }
 
-// What is known of an image before it is assembled.
-struct Prepared {
-  AssemblePlan plan;
-  spec::ImageConfig config;
-  std::string source_digest;
-};
-
-Result<> use_oci_layout(const std::string& dir, const std::string& tag, const PullRequest& request,
-                        Prepared& prepared) {
-  OciImage image = MVM_TRY(read_oci_layout(dir, tag, request.arch));
-  prepared.plan.layers = std::move(image.layers);
-  prepared.config = std::move(image.config);
-  // A local archive keeps its own fingerprint; a registry or layout is marked by its manifest.
-  if (prepared.source_digest.empty()) prepared.source_digest = image.manifest_digest;
-  return {};
-}
-
-Result<> use_host_tree(const Source& source, const PullRequest& request, const std::string& work,
-                       Prepared& prepared) {
-  if (request.arch != host_arch()) {
-    return Error(Errc::kUnsupported, source.ref() +
-                                         " can only be made for this host's architecture, " +
-                                         std::string(store::arch_name(host_arch())))
-        .with_hint(
-            "for another architecture pull from a registry, as in docker.io/library/" +
-            std::string(source.kind == SourceKind::kDebian ? "debian:stable" : "busybox:latest"));
-  }
-  const std::string tar = work + "/source.tar";
-  if (source.kind == SourceKind::kDebian) {
-    MVM_TRY(write_debian_tar(source, work, tar));
-  } else {
-    MVM_TRY(write_busybox_tar(MVM_TRY(find_static_busybox()), tar));
-  }
-  prepared.plan.layers = {LayerFile{.path = tar, .digest = {}, .size = {}}};
-  prepared.config = host_tree_config();
-  return {};
-}
-
-// Brings what the source names onto this disk and says how to make the image from it.
-Result<Prepared> prepare(const Source& source, const PullRequest& request,
-                         const std::string& fingerprint, const std::string& work,
-                         Progress& progress) {
-  Prepared prepared;
-  prepared.plan.work_dir = work;
-  prepared.plan.output = work + "/image.erofs";
-  prepared.source_digest = fingerprint;
-  progress.update("fetching " + source.ref(), {}, {});
-  switch (source.kind) {
-    case SourceKind::kBusybox:
-    case SourceKind::kDebian:
-      MVM_TRY(use_host_tree(source, request, work, prepared));
-      break;
-    case SourceKind::kDirectory:
-      prepared.plan.directory = source.path;
-      break;
-    case SourceKind::kTar:
-      prepared.plan.layers = {LayerFile{.path = source.path, .digest = {}, .size = {}}};
-      break;
-    case SourceKind::kOciLayout:
-      MVM_TRY(use_oci_layout(source.path, source.tag, request, prepared));
-      break;
-    case SourceKind::kOciArchive:
-    case SourceKind::kDockerArchive:
-    case SourceKind::kRegistry: {
-      const FetchOptions options{.arch = request.arch,
-                                 .creds = request.creds,
-                                 .authfile = request.authfile,
-                                 .cert_dir = request.cert_dir,
-                                 .tls_verify = request.tls_verify};
-      MVM_TRY(fetch_with_skopeo(source, options, work + "/layout", work));
-      MVM_TRY(use_oci_layout(work + "/layout", kFetchedTag, request, prepared));
-      break;
-    }
-  }
-  return prepared;
-}
-
 // The EROFS file is hashed while it is written to the disk; both read the same pages. The tree, no
 // longer needed, goes at the same time: thousands of files take as long to remove as the file to
 // hash.
@@ -161,7 +84,9 @@ Result<store::ImageRecord> make_image(const Source& source, const PullRequest& r
                                       const std::string& fingerprint, const store::Layout& layout,
                                       store::Catalog& catalog, Progress& progress) {
   const sys::TempDir work = MVM_TRY(sys::TempDir::create(layout.images_tmp_dir(), "pull-"));
-  const Prepared prepared = MVM_TRY(prepare(source, request, fingerprint, work.path(), progress));
+  Prepared prepared = MVM_TRY(prepare(source, request, work.path(), progress));
+  // A local source keeps its own mark; a registry or layout is marked by its manifest.
+  if (!fingerprint.empty()) prepared.source_digest = fingerprint;
   // A registry that still gives the same manifest: nothing to make again.
   if (!request.force && source.kind == SourceKind::kRegistry) {
     auto known = MVM_TRY(unchanged(source, prepared.source_digest, request, layout, catalog));

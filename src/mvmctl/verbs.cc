@@ -9,6 +9,7 @@ std::span<const VerbEntry> verbs() {
   static constexpr std::string_view kRun = "Run";
   static constexpr std::string_view kLook = "Look and change";
   static constexpr std::string_view kEnd = "End";
+  static constexpr std::string_view kBuild = "Build";
   static constexpr std::string_view kStore = "Images and files";
   static constexpr std::string_view kHost = "This host";
   static constexpr std::string_view kSelf = "This program";
@@ -29,6 +30,10 @@ std::span<const VerbEntry> verbs() {
       VerbEntry{"stop", kEnd, "stop machines", make_stop_command, "down"},
       VerbEntry{"kill", kEnd, "end machines at once", make_kill_command},
       VerbEntry{"rm", kEnd, "remove machines", make_rm_command},
+      VerbEntry{"init", kBuild, "begin a project", make_init_command},
+      VerbEntry{"validate", kBuild, "check a project's mvm.toml", make_validate_command},
+      VerbEntry{"build", kBuild, "make a project's image", make_build_command},
+      VerbEntry{"manifest", kBuild, "list, check and remove what was built", make_manifest_command},
       VerbEntry{"image", kStore, "pull, list and remove images", make_image_command},
       VerbEntry{"snapshot", kStore, "save machines and start from what was saved",
                 make_snapshot_command},

@@ -87,7 +87,7 @@ Type<std::vector<std::string>> command() {
     if (out.empty() || out.front().empty()) return node.error("names no program");
     return out;
   };
-  return {std::move(schema), std::move(read)};
+  return {std::move(schema), std::move(read), words.write};
 }
 
 Type<std::uint32_t> file_mode() {
@@ -99,7 +99,13 @@ Type<std::uint32_t> file_mode() {
       return node.error("'" + given + "' is not a mode").with_hint("write it as \"0644\"");
     return static_cast<std::uint32_t>(std::stoul(given, nullptr, 8));
   };
-  return {{{"type", "string"}, {"pattern", "^[0-7]{3,4}$"}}, std::move(read)};
+  auto write = [](const std::uint32_t& mode) -> Json {
+    std::string digits;
+    for (std::uint32_t shift = 12; shift > 0; shift -= 3)
+      digits += static_cast<char>('0' + ((mode >> (shift - 3)) & 7));
+    return digits;
+  };
+  return {{{"type", "string"}, {"pattern", "^[0-7]{3,4}$"}}, std::move(read), std::move(write)};
 }
 
 Type<PortForward> port_forward() {
@@ -108,7 +114,8 @@ Type<PortForward> port_forward() {
     if (!out) return node.error(out.error());
     return out;
   };
-  return {{{"type", "string"}}, std::move(read)};
+  auto write = [](const PortForward& f) -> Json { return format_forward(f); };
+  return {{{"type", "string"}}, std::move(read), std::move(write)};
 }
 
 // ---- tables
@@ -117,7 +124,8 @@ struct GivenSource {
   std::array<std::optional<std::string>, 5> of_kind;  // by SourceSpec::Kind
   std::optional<std::string> profile, context, stage;
   std::optional<Pairs> build_args;
-  std::optional<std::vector<std::string>> packages;
+  std::optional<bool> network;
+  std::optional<std::vector<std::string>> packages, hooks;
 };
 
 constexpr std::array<std::string_view, 5> kKinds = {"flake", "dockerfile", "image", "debian",
@@ -148,12 +156,30 @@ Result<SourceSpec> to_source(const GivenSource& given, const TomlNode& node) {
   MVM_TRY(belongs(given.context.has_value(), "context", Kind::kDockerfile));
   MVM_TRY(belongs(given.stage.has_value(), "stage", Kind::kDockerfile));
   MVM_TRY(belongs(given.build_args.has_value(), "build_args", Kind::kDockerfile));
+  MVM_TRY(belongs(given.network.has_value(), "network", Kind::kDockerfile));
   MVM_TRY(belongs(given.packages.has_value(), "packages", Kind::kDebian));
-  out.profile = given.profile.value_or("default");
-  out.context = given.context.value_or(".");
-  out.stage = given.stage.value_or("");
+  MVM_TRY(belongs(given.hooks.has_value(), "hooks", Kind::kDebian));
+  if (given.profile) out.profile = *given.profile;
+  if (given.context) out.context = *given.context;
+  if (given.stage) out.stage = *given.stage;
   out.build_args = given.build_args.value_or(Pairs{});
+  out.network = given.network.value_or(false);
   out.packages = given.packages.value_or(std::vector<std::string>{});
+  out.hooks = given.hooks.value_or(std::vector<std::string>{});
+  return out;
+}
+
+GivenSource to_given(const SourceSpec& s) {
+  GivenSource out;
+  out.of_kind[static_cast<std::size_t>(s.kind)] = s.what;
+  const SourceSpec plain;
+  if (s.profile != plain.profile) out.profile = s.profile;
+  if (s.context != plain.context) out.context = s.context;
+  if (s.stage != plain.stage) out.stage = s.stage;
+  if (!s.build_args.empty()) out.build_args = s.build_args;
+  if (s.network) out.network = true;
+  if (!s.packages.empty()) out.packages = s.packages;
+  if (!s.hooks.empty()) out.hooks = s.hooks;
   return out;
 }
 
@@ -166,7 +192,10 @@ Field<GivenSource> kind_field(SourceSpec::Kind kind, const Type<std::string>& ty
     to.of_kind[index] = MVM_TRY(type.read(node));
     return {};
   };
-  return {std::string(kKinds[index]), std::move(schema), std::move(read), false};
+  auto write = [index](const GivenSource& from) -> Json {
+    return from.of_kind[index] ? Json(*from.of_kind[index]) : Json();
+  };
+  return {std::string(kKinds[index]), std::move(schema), std::move(read), std::move(write), false};
 }
 
 Type<SourceSpec> source() {
@@ -183,13 +212,18 @@ Type<SourceSpec> source() {
       field("stage", &GivenSource::stage, not_empty(), "dockerfile: the stage to stop at"),
       field("build_args", &GivenSource::build_args, named(text(), variable()),
             "dockerfile: values of its ARGs"),
+      field("network", &GivenSource::network, flag(),
+            "dockerfile: its RUNs have a network; what they fetch may differ from build to build"),
       field("packages", &GivenSource::packages, list(not_empty()),
             "debian: what is installed beside the smallest system"),
+      field("hooks", &GivenSource::hooks, list(not_empty()),
+            "debian: commands that are run in the new system, in this order"),
   });
   auto read = [given](const TomlNode& node) -> Result<SourceSpec> {
     return to_source(MVM_TRY(given.read(node)), node);
   };
-  return {given.schema, std::move(read)};
+  auto write = [given](const SourceSpec& s) { return given.write(to_given(s)); };
+  return {given.schema, std::move(read), std::move(write)};
 }
 
 Type<HealthSpec> health() {
@@ -275,7 +309,12 @@ Type<std::vector<ServiceSpec>> services() {
     }
     return out;
   };
-  return {all.schema, std::move(read)};
+  auto write = [all](const std::vector<ServiceSpec>& list_of) {
+    Named<ServiceSpec> by_name;
+    for (const ServiceSpec& s : list_of) by_name.emplace_back(s.name, s);
+    return all.write(by_name);
+  };
+  return {all.schema, std::move(read), std::move(write)};
 }
 
 Type<FileSpec> file() {
@@ -285,11 +324,14 @@ Type<FileSpec> file() {
                 Need::kRequired),
           field("text", &FileSpec::text, text(), "what is in it"),
           field("from", &FileSpec::from, project_path(), "a file or directory of the project"),
+          field("link", &FileSpec::link, not_empty(), "where a symbolic link leads"),
           field("mode", &FileSpec::mode, file_mode(), "its permissions, as \"0644\""),
       },
       [](const FileSpec& f, const TomlNode& node) -> Result<> {
-        if (f.text.has_value() == f.from.empty()) return {};
-        return node.error("needs one of text and from");
+        const int given = (f.text ? 1 : 0) + (f.from.empty() ? 0 : 1) + (f.link.empty() ? 0 : 1);
+        if (given != 1) return node.error("needs one of text, from and link");
+        if (f.mode && !f.link.empty()) return node.error("a symbolic link has no mode");
+        return {};
       });
 }
 
@@ -325,39 +367,64 @@ Result<> check_whole(const Manifest& m, const TomlNode& node) {
   return {};
 }
 
+std::vector<Field<Manifest>> guest_fields() {
+  return {
+      field("name", &Manifest::name, name("project"), "of the image; else the directory's"),
+      field("target", &Manifest::arch,
+            choice<Arch>({{"x86_64-linux", Arch::kX86_64}, {"aarch64-linux", Arch::kAarch64}}),
+            "the guest's system"),
+      field("seal", &Manifest::seal, choice<Seal>({{"dev", Seal::kDev}, {"sealed", Seal::kSealed}}),
+            "sealed: verified, and without a way in"),
+      field("entrypoint", &Manifest::entrypoint, command(), "what runs; it ends the machine"),
+      field("services", &Manifest::services, services(), "what runs, each under its name"),
+      field("env", &Manifest::env, named(text(), variable()), "of all that runs"),
+      field("user", &Manifest::user, not_empty(), "USER[:GROUP] of all that runs"),
+      field("workdir", &Manifest::working_dir, absolute_path(), "of all that runs"),
+      field("files", &Manifest::files, list(file()), "laid over the source"),
+      field("resources", &Manifest::resources, resources(), "of the machine"),
+      field("ports", &Manifest::ports, list(port_forward()),
+            "[IP:]HOST:GUEST[/udp]: ports of the host that lead into the guest"),
+      field("volumes", &Manifest::volumes, list(volume()), "disks that outlive the machine"),
+      field("health", &Manifest::health, health(), "whether the entrypoint does its work"),
+  };
+}
+
+// Both are made once: the parts are copied into one another.
+const Type<Manifest>& guest() {
+  static const Type<Manifest> type = table<Manifest>(guest_fields(), check_whole);
+  return type;
+}
+
 const Type<Manifest>& manifest() {
-  // Made once: the parts are copied into one another.
-  static const Type<Manifest> whole = table<Manifest>(
-      {
-          field("name", &Manifest::name, name("project"), "of the image; else the directory's"),
-          field("target", &Manifest::arch,
-                choice<Arch>({{"x86_64-linux", Arch::kX86_64}, {"aarch64-linux", Arch::kAarch64}}),
-                "the guest's system"),
-          field("seal", &Manifest::seal,
-                choice<Seal>({{"dev", Seal::kDev}, {"sealed", Seal::kSealed}}),
-                "sealed: verified, and without a way in"),
-          field("source", &Manifest::source, source(), "what the image is made from",
-                Need::kRequired),
-          field("entrypoint", &Manifest::entrypoint, command(), "what runs; it ends the machine"),
-          field("services", &Manifest::services, services(), "what runs, each under its name"),
-          field("env", &Manifest::env, named(text(), variable()), "of all that runs"),
-          field("user", &Manifest::user, not_empty(), "USER[:GROUP] of all that runs"),
-          field("workdir", &Manifest::working_dir, absolute_path(), "of all that runs"),
-          field("files", &Manifest::files, list(file()), "laid over the source"),
-          field("resources", &Manifest::resources, resources(), "of the machine"),
-          field("ports", &Manifest::ports, list(port_forward()),
-                "[IP:]HOST:GUEST[/udp]: ports of the host that lead into the guest"),
-          field("volumes", &Manifest::volumes, list(volume()), "disks that outlive the machine"),
-          field("health", &Manifest::health, health(), "whether the entrypoint does its work"),
-      },
-      check_whole);
-  return whole;
+  static const Type<Manifest> type = [] {
+    std::vector<Field<Manifest>> fields = guest_fields();
+    fields.insert(fields.begin() + 1, field("source", &Manifest::source, source(),
+                                            "what the image is made from", Need::kRequired));
+    return table<Manifest>(fields, check_whole);
+  }();
+  return type;
 }
 
 }  // namespace
 
 Result<Manifest> parse_manifest(std::string_view text, const std::string& file) {
   return read_document(manifest(), text, file);
+}
+
+Result<Manifest> manifest_from_json(std::string_view text, const std::string& file) {
+  return read_json(manifest(), text, file);
+}
+
+std::string manifest_to_json(const Manifest& m) {
+  return manifest().write(m).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<Manifest> guest_from_json(std::string_view text, const std::string& file) {
+  return read_json(guest(), text, file);
+}
+
+std::string guest_to_json(const Manifest& m) {
+  return guest().write(m).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string manifest_schema() {

@@ -32,11 +32,13 @@ struct SourceSpec {
   enum class Kind { kFlake, kDockerfile, kImage, kDebian, kDir };
   Kind kind = Kind::kImage;
   std::string what;
-  std::string profile;                                          // flake: which package
-  std::string context;                                          // Dockerfile: directory of COPY
+  std::string profile = "default";                              // flake: which package
+  std::string context = ".";                                    // Dockerfile: directory of COPY
   std::string stage;                                            // Dockerfile: where to stop
   std::vector<std::pair<std::string, std::string>> build_args;  // Dockerfile
+  bool network = false;                                         // Dockerfile: of its RUNs
   std::vector<std::string> packages;                            // debian
+  std::vector<std::string> hooks;                               // debian: commands of /bin/sh
 };
 
 // Tells whether what runs does its work. Exactly one of command, tcp and http is set.
@@ -64,12 +66,13 @@ struct ServiceSpec {
   std::optional<HealthSpec> health;
 };
 
-// A file laid over the source. Exactly one of text and from is set.
+// A file laid over the source. Exactly one of text, from and link is set.
 struct FileSpec {
   std::string path;  // absolute, in the image
   std::optional<std::string> text;
-  std::string from;  // relative to the manifest
-  std::uint32_t mode = 0644;
+  std::string from;                   // relative to the manifest
+  std::string link;                   // target of a symbolic link
+  std::optional<std::uint32_t> mode;  // of a file; else 0644, or what that of `from` is
 };
 
 // A disk that outlives the machine.
@@ -93,7 +96,7 @@ struct Manifest {
   Seal seal = Seal::kDev;
   SourceSpec source;
   std::vector<std::string> entrypoint;
-  std::vector<ServiceSpec> services;  // in the order of the file; none beside an entrypoint
+  std::vector<ServiceSpec> services;  // by name; none beside an entrypoint
   std::vector<std::pair<std::string, std::string>> env;
   std::string user;
   std::string working_dir;
@@ -107,6 +110,16 @@ struct Manifest {
 // `file` is its name in errors. Pure: nothing that it names is looked at.
 // Errors: kInvalidArgument with line, column and the path of keys.
 Result<Manifest> parse_manifest(std::string_view text, const std::string& file);
+
+// The same as one line of JSON, which is what other programs are given and digests are made of.
+// Errors: as above, without lines.
+std::string manifest_to_json(const Manifest& manifest);
+Result<Manifest> manifest_from_json(std::string_view text, const std::string& file);
+
+// What a source may say of its guest: a manifest without a source of its own, which is left as it
+// is. Errors: as above.
+Result<Manifest> guest_from_json(std::string_view text, const std::string& file);
+std::string guest_to_json(const Manifest& manifest);
 
 // JSON Schema (draft 2020-12), pretty-printed.
 std::string manifest_schema();

@@ -66,7 +66,7 @@ interval = "2s"
   EXPECT_EQ(m.arch, Arch::kAarch64);
   EXPECT_EQ(m.seal, Seal::kSealed);
   EXPECT_THAT(m.entrypoint, ElementsAre("/usr/bin/web", "--verbose"));
-  EXPECT_THAT(m.env, ElementsAre(Pair("B", "2"), Pair("A", "1")));
+  EXPECT_THAT(m.env, ElementsAre(Pair("A", "1"), Pair("B", "2")));
   EXPECT_EQ(m.user, "www:www");
   EXPECT_EQ(m.working_dir, "/srv");
   ASSERT_EQ(m.ports.size(), 2U);
@@ -81,6 +81,10 @@ interval = "2s"
   EXPECT_EQ(m.volumes.front().size, gibibytes(4));
   EXPECT_EQ(m.health->http, ":80/alive");
   EXPECT_EQ(m.health->interval, Millis(2000));
+  const std::string json = manifest_to_json(m);
+  EXPECT_EQ(manifest_to_json(manifest_from_json(json, "json").value()), json);
+  EXPECT_THAT(json, HasSubstr(R"("source":{"debian":"bookworm","packages":["python3","curl"]})"));
+  EXPECT_THAT(json, HasSubstr(R"("mode":"0600")"));
 }
 
 TEST(Manifest, ACommandOfOneTextIsTheShells) {
@@ -88,7 +92,7 @@ TEST(Manifest, ACommandOfOneTextIsTheShells) {
               ElementsAre("/bin/sh", "-c", "web | tee log"));
 }
 
-TEST(Manifest, ServicesKeepTheOrderOfTheFileAndTheirNames) {
+TEST(Manifest, ServicesHaveTheirNames) {
   const Manifest m = read(R"(
 [source]
 flake = "."
@@ -103,11 +107,12 @@ stop_grace = "1m"
 tcp = 5432
 )");
   ASSERT_EQ(m.services.size(), 2U);
-  EXPECT_EQ(m.services[0].name, "web");
-  EXPECT_THAT(m.services[0].after, ElementsAre("db"));
-  EXPECT_EQ(m.services[0].restart, ServiceSpec::Restart::kAlways);
-  EXPECT_EQ(m.services[1].stop_grace, Millis(60'000));
-  EXPECT_EQ(m.services[1].health->tcp, 5432U);
+  EXPECT_EQ(m.services[0].name, "db");
+  EXPECT_EQ(m.services[0].stop_grace, Millis(60'000));
+  EXPECT_EQ(m.services[0].health->tcp, 5432U);
+  EXPECT_EQ(m.services[1].name, "web");
+  EXPECT_THAT(m.services[1].after, ElementsAre("db"));
+  EXPECT_EQ(m.services[1].restart, ServiceSpec::Restart::kAlways);
   EXPECT_EQ(m.source.profile, "default");
 }
 
@@ -199,8 +204,11 @@ INSTANTIATE_TEST_SUITE_P(
         Bad{"ports = [\"80\"]", "ports[0]: '80' is not a port forward"},
         Bad{"[resources]\nmemory = 512", "resources.memory: has no unit"},
         Bad{"[resources]\nvcpus = 0", "0 is not between 1 and 64"},
-        Bad{"[[files]]\npath = \"/a\"", "files[0]: needs one of text and from"},
-        Bad{"[[files]]\npath = \"/a\"\ntext = \"\"\nfrom = \"b\"", "needs one of text and from"},
+        Bad{"[[files]]\npath = \"/a\"", "files[0]: needs one of text, from and link"},
+        Bad{"[[files]]\npath = \"/a\"\nlink = \"/b\"\nmode = \"0644\"",
+            "a symbolic link has no mode"},
+        Bad{"[[files]]\npath = \"/a\"\ntext = \"\"\nfrom = \"b\"",
+            "needs one of text, from and link"},
         Bad{"[[files]]\npath = \"/a\"\nfrom = \"../b\"", "leads out of the project"},
         Bad{"[[files]]\npath = \"/a\"\nfrom = \"/b\"", "is not relative to the manifest"},
         Bad{"[[files]]\npath = \"/a\"\ntext = \"\"\nmode = \"9\"", "'9' is not a mode"},

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Types of a TOML document, written down once: how a value is read into C++, and what a JSON Schema
-// and a reference say of it.
+// Types of a TOML document, written down once: how a value is read into C++ and written as JSON,
+// and what a JSON Schema and a reference say of it.
 //
 //   Type<Resources> type = table<Resources>({
 //       field("memory", &Resources::memory, size(), "memory of the machine"),
 //   });
 //
 // A value that does not fit is an error with file, line, column and the path of keys; a key that is
-// not in its table, with the nearest that is.
+// not in its table, with the nearest that is. What was read and what is written are the same: read
+// again, JSON gives an equal value.
 #pragma once
 
 #define TOML_EXCEPTIONS 0
@@ -44,13 +45,9 @@ class TomlNode {
   TomlNode at(std::size_t index, const toml::node& value) const {
     return {value, file_, path_ + "[" + std::to_string(index) + "]"};
   }
-  // kInvalidArgument: "FILE:LINE:COLUMN: PATH: message".
+  // kInvalidArgument: "FILE:LINE:COLUMN: PATH: message"; JSON has no lines.
   Error error(const std::string& message) const { return error(message, node_->source()); }
-  Error error(const std::string& message, const toml::source_region& where) const {
-    return {Errc::kInvalidArgument, file_ + ":" + std::to_string(where.begin.line) + ":" +
-                                        std::to_string(where.begin.column) + ": " +
-                                        (path_.empty() ? "" : path_ + ": ") + message};
-  }
+  Error error(const std::string& message, const toml::source_region& where) const;
   // The same of a value that somebody else has refused; its hint stays.
   Error error(const Error& cause) const {
     return error(cause.text()).with_hint(std::string(cause.hint()));
@@ -66,6 +63,7 @@ template <class Value>
 struct Type {
   Json schema;  // JSON Schema of the value
   std::function<Result<Value>(const TomlNode&)> read;
+  std::function<Json(const Value&)> write;
 };
 
 Type<std::string> text();
@@ -91,7 +89,13 @@ Type<Value> choice(const std::vector<std::pair<std::string, Value>>& words) {
     for (const auto& [word, value] : words) all += (all.empty() ? "" : ", ") + word;
     return node.error("'" + given + "' is none of " + all);
   };
-  return {{{"enum", names}}, std::move(read)};
+  auto write = [words](const Value& value) -> Json {
+    for (const auto& [word, meant] : words) {
+      if (meant == value) return word;
+    }
+    return nullptr;
+  };
+  return {{{"enum", names}}, std::move(read), std::move(write)};
 }
 
 template <class Value>
@@ -105,10 +109,15 @@ Type<std::vector<Value>> list(Type<Value> item) {
       out.push_back(MVM_TRY(item.read(node.at(out.size(), element))));
     return out;
   };
-  return {std::move(schema), std::move(read)};
+  auto write = [item](const std::vector<Value>& values) {
+    Json out = Json::array();
+    for (const Value& value : values) out.push_back(item.write(value));
+    return out;
+  };
+  return {std::move(schema), std::move(read), std::move(write)};
 }
 
-// A table whose keys are names of the user's, in the order of the file.
+// A table whose keys are names of the user's, sorted.
 template <class Value>
 using Named = std::vector<std::pair<std::string, Value>>;
 
@@ -119,24 +128,23 @@ Type<Named<Value>> named(Type<Value> value, const Type<std::string>& name = text
   auto read = [value, name](const TomlNode& node) -> Result<Named<Value>> {
     const toml::table* table = node.toml().as_table();
     if (table == nullptr) return node.error("must be a table");
-    std::vector<std::pair<toml::source_region, std::pair<std::string, Value>>> found;
+    Named<Value> out;
     for (const auto& [key, entry] : *table) {
       const TomlNode inner = node.at(key.str(), entry);
       const toml::value<std::string> as_text{std::string(key.str())};
       if (auto good = name.read(TomlNode(as_text, "", "")); !good)
         return inner.error("'" + std::string(key.str()) + "' is no name for it", key.source())
             .with_hint(std::string(good.error().hint()));
-      found.push_back({key.source(), {std::string(key.str()), MVM_TRY(value.read(inner))}});
+      out.emplace_back(std::string(key.str()), MVM_TRY(value.read(inner)));
     }
-    std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
-      return std::pair(a.first.begin.line, a.first.begin.column) <
-             std::pair(b.first.begin.line, b.first.begin.column);
-    });
-    Named<Value> out;
-    for (auto& [where, entry] : found) out.push_back(std::move(entry));
     return out;
   };
-  return {std::move(schema), std::move(read)};
+  auto write = [value](const Named<Value>& entries) {
+    Json out = Json::object();
+    for (const auto& [key, entry] : entries) out[key] = value.write(entry);
+    return out;
+  };
+  return {std::move(schema), std::move(read), std::move(write)};
 }
 
 // A key of a table.
@@ -145,6 +153,7 @@ struct Field {
   std::string name;
   Json schema;  // with its description
   std::function<Result<>(Table&, const TomlNode&)> read;
+  std::function<Json(const Table&)> write;  // null: as if it were not given
   bool required = false;
 };
 
@@ -171,7 +180,16 @@ Field<Table> field(std::string name, Member Table::* member,
     to.*member = MVM_TRY(type.read(node));
     return {};
   };
-  return {std::move(name), std::move(schema), std::move(read), need == Need::kRequired};
+  auto write = [member, type](const Table& from) -> Json {
+    if constexpr (requires { (from.*member).has_value(); }) {
+      return (from.*member).has_value() ? type.write(*(from.*member)) : Json();
+    } else {
+      Json value = type.write(from.*member);
+      return value == type.write(Table{}.*member) ? Json() : value;
+    }
+  };
+  return {std::move(name), std::move(schema), std::move(read), std::move(write),
+          need == Need::kRequired};
 }
 
 // What is wrong with a key that its table does not have.
@@ -208,17 +226,33 @@ Type<Table> table(const std::vector<Field<Table>>& fields,
     if (check) MVM_TRY(check(out, node));
     return out;
   };
-  return {std::move(schema), std::move(read)};
+  auto write = [fields](const Table& from) {
+    Json out = Json::object();
+    for (const Field<Table>& f : fields) {
+      if (Json value = f.write(from); !value.is_null()) out[f.name] = std::move(value);
+    }
+    return out;
+  };
+  return {std::move(schema), std::move(read), std::move(write)};
 }
 
 // A document's tables. Only ASCII: toml++ 3.3 loses its way in some letters beyond it (its issues
 // 190, 295), and no setting needs more. Errors: kInvalidArgument with line and column.
 Result<toml::table> parse_toml(std::string_view text, const std::string& file);
 
+// The same of a JSON object, which may hold any text. Errors: kInvalidArgument naming the file.
+Result<toml::table> tables_from_json(std::string_view text, const std::string& file);
+
 template <class Table>
 Result<Table> read_document(const Type<Table>& type, std::string_view text,
                             const std::string& file) {
   const toml::table document = MVM_TRY(parse_toml(text, file));
+  return type.read(TomlNode(document, file, ""));
+}
+
+template <class Table>
+Result<Table> read_json(const Type<Table>& type, std::string_view text, const std::string& file) {
+  const toml::table document = MVM_TRY(tables_from_json(text, file));
   return type.read(TomlNode(document, file, ""));
 }
 

@@ -66,7 +66,7 @@ spokes = 9
   EXPECT_EQ(cart.load, kibibytes(2));
   EXPECT_EQ(cart.rest, Millis(300'000));
   EXPECT_TRUE(cart.covered);
-  EXPECT_THAT(cart.labels, ElementsAre(Pair("z", "last letter"), Pair("a", "first")));
+  EXPECT_THAT(cart.labels, ElementsAre(Pair("a", "first"), Pair("z", "last letter")));
   ASSERT_EQ(cart.wheels.size(), 2U);
   EXPECT_EQ(cart.wheels[1].spokes, 9U);
 }
@@ -128,6 +128,37 @@ TEST(TomlTypes, ABrokenDocumentIsRefusedWhereItBreaks) {
 
 TEST(TomlTypes, AZeroByteInATextIsRefused) {
   EXPECT_THAT(refused("owner = \"a\\u0000b\"").text(), HasSubstr("holds a zero byte"));
+}
+
+TEST(TomlTypes, WhatWasReadAndIsWrittenReadsTheSame) {
+  const Cart before = read(R"(
+owner = "ann"
+colour = "blue"
+goods = ["hay"]
+load = "2K"
+rest = "1500ms"
+labels = { a = "first" }
+wheels = [{ spokes = 8 }]
+)");
+  const Json written = cart().write(before);
+  EXPECT_EQ(written.dump(), R"({"owner":"ann","colour":"blue","goods":["hay"],)"
+                            R"("wheels":[{"spokes":8}],"labels":{"a":"first"},)"
+                            R"("load":"2048","rest":"1500ms"})");
+  const Cart after = read_json(cart(), written.dump(), "cart.json").value();
+  EXPECT_EQ(cart().write(after), written);
+}
+
+TEST(TomlTypes, JsonIsRefusedByTheSameRulesWithoutLines) {
+  const auto refused_json = [](std::string_view text) {
+    return read_json(cart(), text, "cart.json").error().text();
+  };
+  EXPECT_EQ(refused_json(R"({"wheels": [{"spokes": 2}]})"),
+            "cart.json: wheels[0].spokes: 2 is not between 3 and 64");
+  EXPECT_EQ(refused_json(R"({"goods": [null]})"), "cart.json: holds a null in a list");
+  EXPECT_EQ(refused_json("[1]"), "cart.json: is no JSON object");
+  EXPECT_EQ(refused_json(R"({"goods": )" + std::string(100, '[') + std::string(100, ']') + "}"),
+            "cart.json: nests too deeply");
+  EXPECT_TRUE(read_json(cart(), R"({"owner": null})", "cart.json").has_value());
 }
 
 TEST(TomlTypes, TheSchemaSaysTheSame) {

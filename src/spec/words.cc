@@ -56,6 +56,11 @@ Result<PortForward> parse_forward(std::string_view text) {
   return out;
 }
 
+std::string format_forward(const PortForward& f) {
+  return f.host_ip + ":" + std::to_string(f.host_port) + ":" + std::to_string(f.guest_port) +
+         (f.protocol == Protocol::kUdp ? "/udp" : "");
+}
+
 Result<RestartPolicy> parse_restart(std::string_view text) {
   constexpr std::string_view kOnFailure = "on-failure";
   RestartPolicy out;

@@ -15,6 +15,7 @@ Result<> check_name(const std::string& name, std::string_view what = "machine");
 
 // "[IP:]HOST:GUEST[/udp]". Errors: kInvalidArgument quoting it.
 Result<PortForward> parse_forward(std::string_view text);
+std::string format_forward(const PortForward& forward);
 
 // "no", "on-failure", "on-failure:3". Errors: kInvalidArgument quoting it.
 Result<RestartPolicy> parse_restart(std::string_view text);

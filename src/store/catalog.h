@@ -57,6 +57,20 @@ struct SnapshotRecord {
   std::string spec_json;        // of the saved machine; opaque here
 };
 
+// A project as it was when an image was made from it.
+struct BuildRecord {
+  std::string revision;  // 64 hex characters: digest of everything that went in
+  std::string project;   // directory of its manifest
+  std::string name;
+  spec::Arch arch = spec::Arch::kX86_64;
+  std::string image_digest;
+  std::string fingerprint;    // cheap mark of the files that went in
+  std::string manifest_json;  // opaque here
+  std::int64_t built_ms = 0;  // Units: ms since 1970, UTC; the newest of a project is its current
+  std::string tags;           // with blanks between them; of the revision, read only
+};
+inline constexpr std::size_t kLeastRevisionPrefix = 4;
+
 // What insert_snapshot() says of a name that is taken.
 Error snapshot_exists(const std::string& name);
 
@@ -111,6 +125,21 @@ class Catalog {
   Result<std::vector<SnapshotRecord>> list_snapshots() const;
   // Errors: kNotFound.
   Result<> remove_snapshot(std::string_view id);
+
+  // Makes it the current one of its project.
+  Result<> put_build(const BuildRecord& record);
+  Result<std::optional<BuildRecord>> current_build(std::string_view project) const;
+  // Of any project.
+  Result<std::optional<BuildRecord>> build_of_revision(std::string_view revision) const;
+  // Newest first.
+  Result<std::vector<BuildRecord>> list_builds() const;
+  // By tag, revision or a prefix of it, or the newest of a name.
+  // Errors: kNotFound; kInvalidArgument when the prefix fits several, naming them.
+  Result<BuildRecord> find_build(std::string_view text) const;
+  // Of every project, with its tags. Errors: kNotFound.
+  Result<> remove_build(std::string_view revision);
+  // A tag names one revision at a time.
+  Result<> tag_build(std::string_view revision, std::string_view tag);
 
  private:
   struct State;

@@ -10,6 +10,7 @@ namespace mvm::store {
 namespace {
 
 constexpr std::int64_t kFirstWithSnapshots = 2;
+constexpr std::int64_t kFirstWithBuilds = 3;
 
 Result<std::int64_t> user_version(sqlite3* db) {
   Statement statement = MVM_TRY(Statement::prepare(db, "PRAGMA user_version"));
@@ -97,6 +98,7 @@ Result<Catalog> Catalog::open_read_only(const Layout& layout) {
   MVM_TRY(check_version(*version, path));
   if (*version == 0) state->db.reset();  // another process is about to make the tables
   state->has_snapshots = *version >= kFirstWithSnapshots;
+  state->has_builds = *version >= kFirstWithBuilds;
   return Catalog(std::move(state));
 }
 

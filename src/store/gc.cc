@@ -101,7 +101,8 @@ Result<Collected> collect(const Layout& layout, Catalog& catalog, const CollectO
   MVM_TRY(collect_images(layout, catalog, options, done));
   if (!options.caches) return done;
   for (const std::string& dir :
-       {layout.kernel_cache_dir(), layout.initramfs_cache_dir(), layout.scratch_template_dir()}) {
+       {layout.kernel_cache_dir(), layout.initramfs_cache_dir(), layout.scratch_template_dir(),
+        layout.build_cache_dir(), layout.build_logs_dir()}) {
     if (sys::path_exists(dir)) MVM_TRY(remove_counted(dir, options, done.freed));
   }
   return done;

@@ -50,6 +50,10 @@ struct Layout {
   // Sockets and lock of a machine.
   std::string vm_run_dir(std::string_view id) const { return run_dir + "/vms/" + std::string(id); }
 
+  // What builds keep between them: sources, layers, a Nix store.
+  std::string build_cache_dir() const { return cache_dir + "/build"; }
+  // Logs of steps that failed.
+  std::string build_logs_dir() const { return data_dir + "/build-logs"; }
   std::string kernel_cache_dir() const { return cache_dir + "/kernels"; }
   std::string initramfs_cache_dir() const { return cache_dir + "/initramfs"; }
   // Empty formatted scratch disks, copied for each new machine.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of the catalogue. A change raises kSchemaVersion; what IF NOT EXISTS does not do gets
-// a migration in catalog_open.cc. Versions: 1 images and vms; 2 snapshots.
+// a migration in catalog_open.cc. Versions: 1 images and vms; 2 snapshots; 3 builds.
 #pragma once
 
 namespace mvm::store {
 
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 inline constexpr char kSchema[] = R"sql(
 CREATE TABLE IF NOT EXISTS images (
@@ -42,6 +42,22 @@ CREATE TABLE IF NOT EXISTS snapshots (
   spec_json    TEXT    NOT NULL
 );
 CREATE INDEX IF NOT EXISTS snapshots_by_image ON snapshots (image_digest);
+CREATE TABLE IF NOT EXISTS builds (
+  revision      TEXT    NOT NULL,
+  project       TEXT    NOT NULL,
+  name          TEXT    NOT NULL,
+  arch          TEXT    NOT NULL,
+  image_digest  TEXT    NOT NULL,
+  fingerprint   TEXT    NOT NULL,
+  manifest_json TEXT    NOT NULL,
+  built_ms      INTEGER NOT NULL,
+  PRIMARY KEY (project, revision)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS builds_by_revision ON builds (revision);
+CREATE TABLE IF NOT EXISTS build_tags (
+  tag      TEXT NOT NULL PRIMARY KEY,
+  revision TEXT NOT NULL
+) WITHOUT ROWID;
 )sql";
 
 }  // namespace mvm::store

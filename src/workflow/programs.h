@@ -15,6 +15,8 @@ struct Programs {
   std::string netd;
   std::string vmm;
   std::string jailer;
+  std::string build;
+  std::string nix_library;  // directory of mvm's flake
 };
 
 // Errors: kNotFound naming the missing program: the installation is incomplete.

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "workflow/build.h"
+
+#include <filesystem>
+
+#include "image/host_trees.h"
+#include "spec/guest_label.h"
+#include "store/gc.h"
+#include "sys/files.h"
+#include "sys/io.h"
+#include "workflow/build_native.h"
+#include "workflow/programs.h"
+
+namespace mvm::workflow {
+namespace {
+
+constexpr std::size_t kShortRevision = 12;
+
+bool has_image(const store::Layout& layout, const store::BuildRecord& build) {
+  return sys::path_exists(layout.blob_path(build.image_digest));
+}
+
+// The current revision if nothing was touched since: found without reading a file of the project.
+Result<std::optional<store::BuildRecord>> untouched(const store::Layout& layout,
+                                                    const Project& project,
+                                                    const std::string& fingerprint) {
+  const store::Catalog catalog = MVM_TRY(store::Catalog::open_read_only(layout));
+  auto current = MVM_TRY(catalog.current_build(project.dir));
+  if (current && (current->fingerprint != fingerprint || !has_image(layout, *current)))
+    current.reset();
+  return current;
+}
+
+// A revision that was made before, here or in another directory, becomes this project's current
+// one.
+Result<std::optional<store::BuildRecord>> made_before(const store::Layout& layout,
+                                                      store::Catalog& catalog,
+                                                      const Project& project,
+                                                      const std::string& fingerprint,
+                                                      const std::string& revision) {
+  auto known = MVM_TRY(catalog.build_of_revision(revision));
+  if (!known || !has_image(layout, *known)) return std::optional<store::BuildRecord>();
+  known->project = project.dir;
+  known->name = project.manifest.name;
+  known->fingerprint = fingerprint;
+  known->built_ms = unix_time_ms();
+  MVM_TRY(catalog.put_build(*known));
+  return known;
+}
+
+build::Job make_job(const store::Layout& layout, const Project& project, const build::Plan& plan,
+                    const BuildRequest& request, const std::string& work) {
+  build::Job job;
+  job.manifest = project.manifest;
+  job.project = project.dir;
+  job.work_dir = work;
+  job.cache_dir = layout.build_cache_dir();
+  job.output = work + "/image.erofs";
+  job.source_key = plan.source().key;
+  job.refresh = request.refresh;
+  if (project.manifest.source.kind == spec::SourceSpec::Kind::kDebian)
+    job.apt_sources = image::host_apt_sources(project.manifest.source.what);
+  return job;
+}
+
+// Keeps the logs of a failed build and says where. Without room for them the error is enough.
+Error with_logs(Error error, const store::Layout& layout, const std::string& work,
+                const std::string& revision) {
+  for (const std::string& path : sys::children(work)) {
+    if (!path.ends_with(".log")) continue;
+    const std::string kept = layout.build_logs_dir() + "/" + revision.substr(0, kShortRevision) +
+                             "-" + std::filesystem::path(path).filename().string();
+    const auto text = sys::read_file(path);
+    if (!text || !sys::make_dirs(layout.build_logs_dir()) || !sys::write_atomic(kept, *text))
+      continue;
+    if (error.hint().empty()) return std::move(error).with_hint("the step's whole log: " + kept);
+    const std::string hint = error.hint() + "; the step's whole log: " + kept;
+    return std::move(error).with_hint(hint);
+  }
+  return error;
+}
+
+Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& catalog,
+                                   const Project& project, const std::string& fingerprint,
+                                   const build::Plan& plan, const build::Job& job,
+                                   const build::Built& built) {
+  store::ImageRecord image;
+  image.digest = built.digest;
+  image.ref = "build:" + project.manifest.name + "@" + plan.revision().substr(0, kShortRevision);
+  image.size = built.size;
+  image.arch = project.manifest.arch;
+  image.created_ms = unix_time_ms();
+  image.source_digest = plan.revision();
+  image.config = built.config;
+  store::BuildRecord out;
+  out.revision = plan.revision();
+  out.project = project.dir;
+  out.name = project.manifest.name;
+  out.arch = project.manifest.arch;
+  out.image_digest = built.digest;
+  out.fingerprint = fingerprint;
+  const auto guest = MVM_TRY(spec::guest_of(built.config));
+  out.manifest_json = spec::guest_to_json(guest ? *guest : project.manifest);
+  out.built_ms = image.created_ms;
+  MVM_TRY(store::publish_blob(layout, job.output, built.digest));
+  MVM_TRY(catalog.put_image(image));
+  MVM_TRY(catalog.put_build(out));
+  return out;
+}
+
+Result<store::BuildRecord> make_revision(const store::Layout& layout, store::Catalog& catalog,
+                                         const Project& project, const std::string& fingerprint,
+                                         const build::Plan& plan, const BuildRequest& request,
+                                         const BuildEvents& events) {
+  MVM_TRY(store::remove_stale_temporaries(layout));
+  const sys::FileLock lock = MVM_TRY(store::lock_images_shared(layout));
+  const sys::TempDir work = MVM_TRY(sys::TempDir::create(layout.images_tmp_dir(), "build-"));
+  MVM_TRY(sys::make_dirs(layout.build_cache_dir()));
+  const build::Job job = make_job(layout, project, plan, request, work.path());
+  auto built = build_natively(job, MVM_TRY(find_programs()), events.on_event);
+  if (!built)
+    return with_logs(std::move(built).error(), layout, work.path(), plan.revision())
+        .with_context("building " + project.manifest.name);
+  if (MVM_TRY(project_fingerprint(project)) != fingerprint)
+    return Error(Errc::kBusy,
+                 "the project has changed while it was built, so the image is of "
+                 "neither state")
+        .with_hint("build it again when nothing writes to it");
+  return publish(layout, catalog, project, fingerprint, plan, job, *built);
+}
+
+}  // namespace
+
+Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
+                                  const BuildEvents& events) {
+  const Project project = MVM_TRY(load_project(request.path));
+  const bool anew = request.force || request.refresh;
+  // Before anything is read: a change during the build then shows as a change afterwards.
+  const std::string fingerprint = MVM_TRY(project_fingerprint(project));
+  if (!anew) {
+    if (auto current = MVM_TRY(untouched(layout, project, fingerprint)))
+      return BuildResult{std::move(*current), true};
+  }
+  const build::Plan plan = MVM_TRY(build::make_plan(project.manifest, project.dir));
+  store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
+  if (!anew) {
+    if (auto known = MVM_TRY(made_before(layout, catalog, project, fingerprint, plan.revision())))
+      return BuildResult{std::move(*known), true};
+  }
+  events.on_plan(plan);
+  return BuildResult{
+      MVM_TRY(make_revision(layout, catalog, project, fingerprint, plan, request, events)), false};
+}
+
+}  // namespace mvm::workflow

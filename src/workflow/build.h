@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// `mvmctl build`: a project into an image and a revision that names it.
+//
+// Nothing is done when nothing has changed. What is done is done by mvm-build, as a process of this
+// host or in the builder's guest, from the same job.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "build/job.h"
+#include "build/plan.h"
+#include "core/result.h"
+#include "store/catalog.h"
+#include "store/layout.h"
+#include "workflow/project.h"
+
+namespace mvm::workflow {
+
+struct BuildRequest {
+  std::string path = ".";        // the project, or a directory below it
+  std::string builder = "auto";  // "native", "vm" or "auto"
+  bool force = false;            // although nothing has changed
+  bool refresh = false;          // and look again at what lies elsewhere; implies force
+};
+
+struct BuildEvents {
+  std::function<void(const build::Plan&)> on_plan;
+  std::function<void(const build::Event&)> on_event;
+  std::function<void(const std::string&)> on_step;  // other work that may take a second
+};
+
+struct BuildResult {
+  store::BuildRecord build;
+  bool unchanged = false;  // it was there already
+};
+
+// Errors: those of the project, of the steps with the path of their log; kBusy when a source
+// changed meanwhile. Nothing is left then.
+Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
+                                  const BuildEvents& events);
+
+}  // namespace mvm::workflow
