@@ -61,6 +61,9 @@ Result<Prepared> prepare(const Source& source, const PullRequest& request, const
     case SourceKind::kOciLayout:
       MVM_TRY(use_oci_layout(source.path, source.tag, request, prepared));
       break;
+    case SourceKind::kBuild:
+      return Error(Errc::kNotFound, "there is no such build")
+          .with_hint("list what there is with: mvmctl manifest ls");
     case SourceKind::kOciArchive:
     case SourceKind::kDockerArchive:
     case SourceKind::kRegistry: {

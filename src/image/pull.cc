@@ -44,6 +44,7 @@ Result<std::string> fingerprint_of(const Source& source, spec::Arch arch) {
     case SourceKind::kOciLayout:
       return oci_manifest_digest(source.path, source.tag, arch);
     case SourceKind::kDebian:
+    case SourceKind::kBuild:
     case SourceKind::kRegistry:
       return std::string();
   }

@@ -170,6 +170,16 @@ Result<Source> parse_path(SourceKind kind, std::string_view text, std::string_vi
   return source;
 }
 
+Result<Source> parse_build(std::string_view text, std::string_view whole) {
+  Source source;
+  source.kind = SourceKind::kBuild;
+  source.name = text;
+  const std::size_t at = text.find('@');
+  if (at == std::string_view::npos || at == 0 || at + 1 == text.size() || !only(text, kWord, ".-@"))
+    return refused(whole, "is not build:NAME@REVISION, as mvmctl image ls shows it");
+  return source;
+}
+
 Result<Source> parse_plain_name(std::string_view text) {
   const std::size_t colon = text.find(':');
   const bool slash = text.find('/') != std::string_view::npos;
@@ -214,6 +224,8 @@ std::string Source::ref() const {
       return "oci-archive:" + tagged;
     case SourceKind::kDockerArchive:
       return "docker-archive:" + tagged;
+    case SourceKind::kBuild:
+      return "build:" + name;
     case SourceKind::kRegistry:
       return "docker://" + host + "/" + name;
   }
@@ -248,6 +260,8 @@ Result<Source> parse_source(std::string_view text) {
   if (std::any_of(text.begin(), text.end(), control))
     return refused(text, "holds a control character");
   if (text == "busybox") return Source{};
+  if (text.starts_with("build:") && text.find('@') != std::string_view::npos)
+    return parse_build(text.substr(6), text);
   if (text.starts_with("debian:")) return parse_debian(text.substr(7), text);
   for (const Scheme& scheme : kPathSchemes) {
     if (text.starts_with(scheme.prefix))

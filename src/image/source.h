@@ -6,6 +6,7 @@
 //   dir:PATH    tar:PATH                  a directory, an archive in any usual compression
 //   oci:DIR[:TAG]                         an OCI layout
 //   oci-archive:FILE[:TAG]   docker-archive:FILE[:TAG]
+//   build:NAME@REVISION               what `mvmctl build` has made
 //   docker://REF, HOST[:PORT]/NAME[:TAG][@sha256:…], NAME/NAME, NAME:TAG    a registry
 // Names without a host are docker.io's, names without a slash docker.io/library's, the default tag
 // is latest.
@@ -27,6 +28,7 @@ enum class SourceKind {
   kOciLayout,
   kOciArchive,
   kDockerArchive,
+  kBuild,
   kRegistry
 };
 
@@ -37,7 +39,7 @@ struct Source {
   std::string suite;                  // debian
   std::vector<std::string> packages;  // debian, sorted, each once
   std::string host;                   // registry, with port: "docker.io", "127.0.0.1:5000"
-  std::string name;                   // registry: "library/alpine:3.20", "app@sha256:…"
+  std::string name;                   // registry: "library/alpine:3.20", "app@sha256:…"; a build's
 
   // The one way to write it; the key of the catalogue.
   std::string ref() const;

@@ -129,7 +129,9 @@ void add_pull_options(CommandSpec& spec, image::PullRequest& pull,
 void add_machine_options(CommandSpec& spec, MachineOptions& o) {
   spec.positionals.push_back(
       {.name = "IMAGE",
-       .help = "what to boot: busybox, debian:bookworm, dir:PATH, oci:DIR, registry/name:tag …",
+       .help =
+           "what to boot: busybox, debian:bookworm, dir:PATH, oci:DIR, registry/name:tag …, or a "
+           "project: ./PATH",
        .target = &o.image,
        .required = false,
        .complete = Complete::kImage});
@@ -137,6 +139,9 @@ void add_machine_options(CommandSpec& spec, MachineOptions& o) {
                           .value_name = "NAME",
                           .help = "name of the machine; one is made up without it",
                           .target = &o.request.name});
+  spec.options.push_back({.names = "--build",
+                          .help = "build the project first when it has changed",
+                          .target = &o.build});
   add_process_options(spec, o.request);
   add_limit_options(spec, o);
   add_network_options(spec, o);
@@ -144,21 +149,31 @@ void add_machine_options(CommandSpec& spec, MachineOptions& o) {
   add_pull_options(spec, o.request.image, o.tls_verify);
 }
 
-Result<workflow::CreateRequest> to_request(const MachineOptions& o,
-                                           const workflow::Config& config) {
+Result<workflow::CreateRequest> to_request(const MachineOptions& o, const workflow::Config& config,
+                                           const std::optional<BootedProject>& project) {
+  const spec::ResourceSpec standard;
+  const spec::ResourceSpec wanted = project ? project->manifest.resources : standard;
   // The command line, else the configuration, else the standard.
   const auto choose = [&](const std::string& given, const char* key, const char* standard) {
     return !given.empty() ? given : config.get(key).value_or(standard);
   };
   workflow::CreateRequest out = o.request;
-  out.image.source = choose(o.image, "image", "busybox");
+  out.image.source = project ? project->image : choose(o.image, "image", "busybox");
+  if (project) out.image.arch = project->manifest.arch;
   out.backend = choose(o.backend, "backend", "auto");
   out.least_isolation =
       MVM_TRY(spec::parse_isolation(choose(o.isolation, "isolation", "emulated")));
-  out.limits.memory = o.memory ? *o.memory : MVM_TRY(parse_size(choose("", "memory", "512M")));
-  out.disk_size = o.disk ? *o.disk : MVM_TRY(parse_size(choose("", "disk", "8G")));
-  out.limits.vcpus =
-      o.cpus ? *o.cpus : static_cast<std::uint32_t>(std::stoul(choose("", "cpus", "1")));
+  out.limits.memory = o.memory ? *o.memory
+                      : wanted.memory != standard.memory
+                          ? wanted.memory
+                          : MVM_TRY(parse_size(choose("", "memory", "512M")));
+  out.disk_size = o.disk                         ? *o.disk
+                  : wanted.disk != standard.disk ? wanted.disk
+                                                 : MVM_TRY(parse_size(choose("", "disk", "8G")));
+  out.limits.vcpus = o.cpus ? *o.cpus
+                     : wanted.vcpus != standard.vcpus
+                         ? wanted.vcpus
+                         : static_cast<std::uint32_t>(std::stoul(choose("", "cpus", "1")));
   if (choose(o.network, "network", "user") == "none") out.network.mode = spec::NetworkMode::kNone;
   out.jail = config.jail();
   if (!o.arch.empty()) out.image.arch = MVM_TRY(spec::parse_arch(o.arch));
@@ -166,6 +181,9 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& o,
   out.restart = MVM_TRY(spec::parse_restart(o.restart));
   for (const std::string& text : o.publish)
     out.network.forwards.push_back(MVM_TRY(spec::parse_forward(text)));
+  // Given ports are instead of the project's.
+  if (project && o.publish.empty() && out.network.mode != spec::NetworkMode::kNone)
+    out.network.forwards = project->manifest.ports;
   if (!out.network.forwards.empty() && out.network.mode == spec::NetworkMode::kNone)
     return Error(Errc::kInvalidArgument, "-p needs a network, and --network none takes it away")
         .with_hint("leave one of them out; mvmctl forward works without a network");

@@ -7,10 +7,17 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "spec/manifest.h"
 #include "workflow/config.h"
 #include "workflow/create.h"
 
 namespace mvm::cli {
+
+// A project's current revision.
+struct BootedProject {
+  std::string image;        // its name
+  spec::Manifest manifest;  // with what its source has said
+};
 
 struct MachineOptions {
   workflow::CreateRequest request;
@@ -26,15 +33,17 @@ struct MachineOptions {
   std::vector<std::string> publish;
   std::string restart = "no";
   std::optional<std::string> tls_verify;
+  bool build = false;  // the project first
 };
 
 // Appends the options, the IMAGE positional and the guest command.
 void add_machine_options(CommandSpec& spec, MachineOptions& options);
 
-// What the texts say, as a request; what they leave out comes from the configuration.
-// Errors: kInvalidArgument naming the option.
+// What the texts say, as a request; what they leave out comes from the project that is booted, else
+// from the configuration. Errors: kInvalidArgument naming the option.
 Result<workflow::CreateRequest> to_request(const MachineOptions& options,
-                                           const workflow::Config& config);
+                                           const workflow::Config& config,
+                                           const std::optional<BootedProject>& project = {});
 
 // The options of a registry, as `image pull` has them too.
 void add_pull_options(CommandSpec& spec, image::PullRequest& pull,

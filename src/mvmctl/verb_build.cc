@@ -23,8 +23,7 @@ Result<int> show_plan(Context& context, const Options& o) {
   const workflow::Project project = MVM_TRY(workflow::load_project(o.request.path));
   const build::Plan plan = MVM_TRY(build::make_plan(project.manifest, project.dir));
   if (context.json) {
-    Json out =
-        Json::object().set("name", project.manifest.name).set("project", project.dir);
+    Json out = Json::object().set("name", project.manifest.name).set("project", project.dir);
     out.merge(MVM_TRY(Json::parse(build::plan_to_json(plan))));
     context.print_json(1, out);
     return 0;

@@ -106,7 +106,7 @@ Result<int> tag(Context& context, const std::string& name, const std::string& ta
 // The image goes with its last revision, unless a machine needs it.
 Result<> forget(store::Catalog& catalog, const store::BuildRecord& build) {
   MVM_TRY(catalog.remove_build(build.revision));
-  auto gone = catalog.remove_ref("build:" + build.name + "@" + build.revision.substr(0, kShort));
+  auto gone = catalog.remove_ref(workflow::image_ref(build));
   if (!gone && gone.error().code() != Errc::kNotFound) return gone;
   return {};
 }

@@ -4,6 +4,7 @@
 
 #include "cli/exit.h"
 #include "cli/output.h"
+#include "mvmctl/booted_project.h"
 #include "mvmctl/create_events.h"
 #include "mvmctl/machine_options.h"
 #include "mvmctl/session_verbs.h"
@@ -59,8 +60,9 @@ Result<int> run_command(Context& context, const Options& o, agent_client::Client
 
 Result<int> run(Context& context, const Options& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  workflow::CreateRequest request =
-      MVM_TRY(to_request(o.machine, MVM_TRY(workflow::Config::load(layout))));
+  const workflow::Config config = MVM_TRY(workflow::Config::load(layout));
+  workflow::CreateRequest request = MVM_TRY(
+      to_request(o.machine, config, MVM_TRY(booted_project(context, layout, o.machine, config))));
   request.remove_when_done = true;
   CreateEvents events(context);
   workflow::Created created = MVM_TRY(workflow::create(layout, request, events.get()));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl up`: a machine that stays.
+#include "mvmctl/booted_project.h"
 #include "mvmctl/create_events.h"
 #include "mvmctl/machine_options.h"
 #include "mvmctl/session_verbs.h"
@@ -16,8 +17,9 @@ struct Options {
 
 Result<int> up(Context& context, const Options& o) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  workflow::CreateRequest request =
-      MVM_TRY(to_request(o.machine, MVM_TRY(workflow::Config::load(layout))));
+  const workflow::Config config = MVM_TRY(workflow::Config::load(layout));
+  workflow::CreateRequest request = MVM_TRY(
+      to_request(o.machine, config, MVM_TRY(booted_project(context, layout, o.machine, config))));
   request.main_process = true;
   CreateEvents events(context);
   workflow::Created created = MVM_TRY(workflow::create(layout, request, events.get()));

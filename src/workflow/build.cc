@@ -40,8 +40,12 @@ Result<std::optional<store::BuildRecord>> made_before(const store::Layout& layou
                                                       const std::string& revision) {
   auto known = MVM_TRY(catalog.build_of_revision(revision));
   if (!known || !has_image(layout, *known)) return std::optional<store::BuildRecord>();
+  auto image = MVM_TRY(catalog.lookup_image(image_ref(*known), known->arch));
+  if (!image) return std::optional<store::BuildRecord>();
   known->project = project.dir;
   known->name = project.manifest.name;
+  image->ref = image_ref(*known);
+  MVM_TRY(catalog.put_image(*image));
   known->fingerprint = fingerprint;
   known->built_ms = unix_time_ms();
   MVM_TRY(catalog.put_build(*known));
@@ -84,14 +88,6 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
                                    const Project& project, const std::string& fingerprint,
                                    const build::Plan& plan, const build::Job& job,
                                    const build::Built& built) {
-  store::ImageRecord image;
-  image.digest = built.digest;
-  image.ref = "build:" + project.manifest.name + "@" + plan.revision().substr(0, kShortRevision);
-  image.size = built.size;
-  image.arch = project.manifest.arch;
-  image.created_ms = unix_time_ms();
-  image.source_digest = plan.revision();
-  image.config = built.config;
   store::BuildRecord out;
   out.revision = plan.revision();
   out.project = project.dir;
@@ -99,6 +95,14 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
   out.arch = project.manifest.arch;
   out.image_digest = built.digest;
   out.fingerprint = fingerprint;
+  store::ImageRecord image;
+  image.digest = built.digest;
+  image.ref = image_ref(out);
+  image.size = built.size;
+  image.arch = project.manifest.arch;
+  image.created_ms = unix_time_ms();
+  image.source_digest = plan.revision();
+  image.config = built.config;
   const auto guest = MVM_TRY(spec::guest_of(built.config));
   out.manifest_json = spec::guest_to_json(guest ? *guest : project.manifest);
   out.built_ms = image.created_ms;

@@ -62,6 +62,11 @@ Result<std::string> project_fingerprint(const Project& project) {
                          MVM_TRY(build::fingerprint_of(inputs)));
 }
 
+std::string image_ref(const store::BuildRecord& build) {
+  constexpr std::size_t kShortRevision = 12;
+  return "build:" + build.name + "@" + build.revision.substr(0, kShortRevision);
+}
+
 Result<Revision> current_revision(const store::Layout& layout, const store::Catalog& catalog,
                                   const Project& project) {
   const auto build = MVM_TRY(catalog.current_build(project.dir));
