@@ -42,7 +42,7 @@ Result<BootedProject> revision_of(Context& context, const store::Layout& layout,
                  revision.build.revision.substr(0, 12) +
                  " was built, which is booted; --build builds it first");
   return BootedProject{
-      revision.build.image_digest,
+      workflow::image_ref(revision.build),
       MVM_TRY(spec::guest_from_json(revision.build.manifest_json, "the build's record"))};
 }
 

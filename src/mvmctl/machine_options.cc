@@ -151,8 +151,8 @@ void add_machine_options(CommandSpec& spec, MachineOptions& o) {
 
 Result<workflow::CreateRequest> to_request(const MachineOptions& o, const workflow::Config& config,
                                            const std::optional<BootedProject>& project) {
-  const spec::ResourceSpec standard;
-  const spec::ResourceSpec wanted = project ? project->manifest.resources : standard;
+  const spec::ResourceSpec usual;
+  const spec::ResourceSpec wanted = project ? project->manifest.resources : spec::ResourceSpec{};
   // The command line, else the configuration, else the standard.
   const auto choose = [&](const std::string& given, const char* key, const char* standard) {
     return !given.empty() ? given : config.get(key).value_or(standard);
@@ -164,14 +164,14 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& o, const workfl
   out.least_isolation =
       MVM_TRY(spec::parse_isolation(choose(o.isolation, "isolation", "emulated")));
   out.limits.memory = o.memory ? *o.memory
-                      : wanted.memory != standard.memory
+                      : wanted.memory != usual.memory
                           ? wanted.memory
                           : MVM_TRY(parse_size(choose("", "memory", "512M")));
-  out.disk_size = o.disk                         ? *o.disk
-                  : wanted.disk != standard.disk ? wanted.disk
-                                                 : MVM_TRY(parse_size(choose("", "disk", "8G")));
+  out.disk_size = o.disk                      ? *o.disk
+                  : wanted.disk != usual.disk ? wanted.disk
+                                              : MVM_TRY(parse_size(choose("", "disk", "8G")));
   out.limits.vcpus = o.cpus ? *o.cpus
-                     : wanted.vcpus != standard.vcpus
+                     : wanted.vcpus != usual.vcpus
                          ? wanted.vcpus
                          : static_cast<std::uint32_t>(std::stoul(choose("", "cpus", "1")));
   if (choose(o.network, "network", "user") == "none") out.network.mode = spec::NetworkMode::kNone;
