@@ -76,6 +76,24 @@ Result<> Client::wait_ready(const Deadline& deadline) {
   }
 }
 
+Result<> Client::wait_healthy(const Deadline& deadline) {
+  for (;;) {
+    MVM_TRY(wait_ready(deadline));
+    switch (state_->health) {
+      case wire::Health::kHealthy:
+        return {};
+      case wire::Health::kUnhealthy:
+        return Error(Errc::kGuestFault, "it is unhealthy");
+      case wire::Health::kNone:
+        return Error(Errc::kUnsupported, "nothing in it has a check of health")
+            .with_hint("give a service one in mvm.toml: [services.NAME.health]");
+      case wire::Health::kStarting:
+        break;
+    }
+    MVM_TRY(loop_.run_once(deadline));
+  }
+}
+
 Result<> Client::wait_requests(const Deadline& deadline) {
   auto ready = wait_ready(deadline);
   const bool paused = state_ && state_->phase == VmPhase::kPaused && link_.open();

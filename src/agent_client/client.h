@@ -22,6 +22,9 @@ class Client {
   // Runs the loop until the guest serves requests. Errors: the start failure with its cause,
   // kNotFound when the supervisor went away, kUnavailable when it is paused, the deadline's.
   Result<> wait_ready(const Deadline& deadline);
+  // Runs the loop until everything in it that is checked is healthy. Errors: as wait_ready();
+  // kUnsupported when nothing is checked; kGuestFault when it is unhealthy.
+  Result<> wait_healthy(const Deadline& deadline);
   // Runs the loop until the VM has ended; its final state.
   Result<wire::VmState> wait_stopped(const Deadline& deadline);
 

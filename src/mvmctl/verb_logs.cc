@@ -9,6 +9,7 @@
 #include "cli/output.h"
 #include "mvmctl/session_verbs.h"
 #include "mvmctl/verbs.h"
+#include "spec/words.h"
 #include "sys/io.h"
 #include "sys/socket.h"
 
@@ -21,13 +22,21 @@ struct Options {
   bool console = false;
   bool supervisor = false;
   bool engine = false;
+  std::string service;
   std::optional<std::uint32_t> lines;
 };
 
 std::string file_name(const Options& o) {
+  if (!o.service.empty()) return o.service + ".log";
   if (o.supervisor) return "supervisor.log";
   if (o.engine) return "engine.log";
   return o.console ? "console.log" : "output.log";
+}
+
+// Where it lies, below the machine's directory.
+std::string directory(const store::Layout& layout, const workflow::Machine& machine,
+                      const Options& o) {
+  return layout.vm_dir(machine.record.id) + (o.service.empty() ? "" : "/services");
 }
 
 std::string last_lines(std::string text, std::uint32_t count) {
@@ -87,8 +96,9 @@ Result<> on_change(int inotify, const std::string& name, Follower& follower) {
 }
 
 Result<int> follow(Context& context, const store::Layout& layout, const workflow::Machine& machine,
-                   const std::string& name, Follower& follower) {
-  const std::string dir = layout.vm_dir(machine.record.id);
+                   const Options& o, Follower& follower) {
+  const std::string name = file_name(o);
+  const std::string dir = directory(layout, machine, o);
   const sys::UniqueFd inotify(::inotify_init1(IN_CLOEXEC));
   if (!inotify) return Error::from_errno("inotify_init");
   if (::inotify_add_watch(inotify.get(), dir.c_str(), IN_MODIFY | IN_CREATE) < 0)
@@ -117,7 +127,8 @@ Result<int> logs(Context& context, const Options& o) {
         .with_hint("leave out -f or --json");
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const workflow::Machine machine = MVM_TRY(workflow::find_machine(layout, o.vm));
-  const std::string path = layout.vm_dir(machine.record.id) + "/" + file_name(o);
+  if (!o.service.empty()) MVM_TRY(spec::check_name(o.service, "service"));
+  const std::string path = directory(layout, machine, o) + "/" + file_name(o);
   Follower follower(context, path);
   if (context.json || o.lines || !o.follow) {
     std::string text;
@@ -136,7 +147,7 @@ Result<int> logs(Context& context, const Options& o) {
     context.print(text);
     follower.skip_to_end();
   }
-  return o.follow ? follow(context, layout, machine, file_name(o), follower) : Result<int>(0);
+  return o.follow ? follow(context, layout, machine, o, follower) : Result<int>(0);
 }
 
 }  // namespace
@@ -166,7 +177,12 @@ CommandSpec make_logs_command() {
   spec.options.push_back({.names = "--engine",
                           .help = "what the engine has said instead, and at its end has counted",
                           .target = &o->engine});
-  spec.examples = {{"mvmctl logs -f web", "follow a service"},
+  spec.options.push_back({.names = "-s,--service",
+                          .value_name = "NAME",
+                          .help = "what this service of the machine has printed",
+                          .target = &o->service});
+  spec.examples = {{"mvmctl logs -f web", "follow a machine"},
+                   {"mvmctl logs -s db web", "one of its services"},
                    {"mvmctl logs --console web", "why did it not boot"}};
   spec.run = [o](Context& context) { return logs(context, *o); };
   return spec;

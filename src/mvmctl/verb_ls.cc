@@ -26,6 +26,38 @@ Json machine_json(const workflow::Machine& m) {
       .set("message", m.status.message);
 }
 
+Json services_json(const workflow::Machine& m) {
+  Json out = Json::array();
+  for (const wire::ServiceState& s : m.status.services) {
+    out.add(Json::object()
+                .set("name", s.name)
+                .set("phase", supervisor::service_phase_name(s.phase))
+                .set("health", supervisor::health_name(s.health))
+                .set("pid", std::int64_t{s.pid})
+                .set("restarts", s.restarts)
+                .set("message", s.message));
+  }
+  return out;
+}
+
+Result<int> services(Context& context, const std::string& name) {
+  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
+  const workflow::Machine m = MVM_TRY(workflow::find_machine(layout, name));
+  if (context.json) {
+    context.print_json(1, machine_json(m).set("services", services_json(m)));
+    return 0;
+  }
+  Table table({"service", "phase", "health", "pid", "restarts", "message"});
+  for (const wire::ServiceState& s : m.status.services) {
+    if (context.quiet) context.print(s.name + "\n");
+    table.add({s.name, std::string(supervisor::service_phase_name(s.phase)),
+               std::string(supervisor::health_name(s.health)),
+               s.pid == 0 ? "" : std::to_string(s.pid), std::to_string(s.restarts), s.message});
+  }
+  if (!context.quiet) context.print(table.text());
+  return 0;
+}
+
 Result<int> list(Context& context) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const auto machines = MVM_TRY(workflow::list_machines(layout));
@@ -54,7 +86,8 @@ Result<int> inspect(Context& context, const std::string& name) {
   Json out = machine_json(m);
   out.set("started_ms", m.status.started_ms)
       .set("ended_ms", m.status.ended_ms)
-      .set("hint", m.status.hint);
+      .set("hint", m.status.hint)
+      .set("services", services_json(m));
   out.set("spec", MVM_TRY(Json::parse(m.record.spec_json)));
   context.print_json(1, out);
   return 0;
@@ -63,10 +96,21 @@ Result<int> inspect(Context& context, const std::string& name) {
 }  // namespace
 
 CommandSpec make_ls_command() {
+  auto name = std::make_shared<std::string>();
   CommandSpec spec;
-  spec.description = "Lists machines, oldest first. With --quiet only their names.";
-  spec.examples = {{"mvmctl ls --json", "for programs"}};
-  spec.run = list;
+  spec.description =
+      "Lists machines, oldest first. With --quiet only their names.\n\n"
+      "With a machine: its services, whether they run and are healthy, and how they ended last.";
+  spec.positionals = {{.name = "VM",
+                       .help = "the machine whose services to list, by name or id",
+                       .target = name.get(),
+                       .required = false,
+                       .complete = Complete::kVm}};
+  spec.examples = {{"mvmctl ls --json", "for programs"},
+                   {"mvmctl ps web", "the services of a machine"}};
+  spec.run = [name](Context& context) {
+    return name->empty() ? list(context) : services(context, *name);
+  };
   return spec;
 }
 

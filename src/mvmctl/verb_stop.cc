@@ -54,6 +54,13 @@ Result<int> wait(Context& context, const WaitOptions& o) {
       reached = state.error();
     else if (state->phase == wire::VmPhase::kFailed)
       reached = agent_client::state_error(*state);
+  } else if (o.what == "health") {
+    reached = vm->client->wait_healthy(deadline);
+    if (!reached && reached.error().code() == Errc::kGuestFault)
+      reached = std::move(reached)
+                    .error()
+                    .with_hint("look at it with: mvmctl ps " + o.vm)
+                    .with_context("machine '" + o.vm + "'");
   } else {
     reached = vm->client->wait_ready(deadline);
   }
@@ -130,7 +137,10 @@ CommandSpec make_rm_command() {
 CommandSpec make_wait_command() {
   auto o = std::make_shared<WaitOptions>();
   CommandSpec spec;
-  spec.description = "Waits until a machine is ready, or has stopped.";
+  spec.description =
+      "Waits until a machine is ready, until everything in it that has a check is healthy, or "
+      "until it "
+      "has stopped.";
   spec.positionals = {{.name = "VM",
                        .help = "the machine, by name or id",
                        .target = &o->vm,
@@ -139,7 +149,7 @@ CommandSpec make_wait_command() {
                           .value_name = "STATE",
                           .help = "what to wait for",
                           .target = &o->what,
-                          .choices = {"ready", "stopped"}});
+                          .choices = {"ready", "health", "stopped"}});
   spec.options.push_back({.names = "-t,--timeout",
                           .value_name = "TIME",
                           .help = "give up after this time",

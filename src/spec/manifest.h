@@ -20,6 +20,7 @@
 
 #include "core/result.h"
 #include "core/units.h"
+#include "spec/service_spec.h"
 #include "spec/vm_spec.h"
 
 namespace mvm::spec {
@@ -39,31 +40,6 @@ struct SourceSpec {
   bool network = false;                                         // Dockerfile: of its RUNs
   std::vector<std::string> packages;                            // debian
   std::vector<std::string> hooks;                               // debian: commands of /bin/sh
-};
-
-// Tells whether what runs does its work. Exactly one of command, tcp and http is set.
-struct HealthSpec {
-  std::vector<std::string> command;  // healthy: it exits with 0
-  std::uint32_t tcp = 0;             // healthy: the port takes a connection
-  std::string http;                  // ":8080/path": healthy: it answers with 2xx or 3xx
-  Millis interval = Millis(10'000);
-  Millis timeout = Millis(5'000);
-  std::uint32_t retries = 3;        // failures in a row that make it unhealthy
-  Millis start_period = Millis(0);  // failures that early do not count
-};
-
-struct ServiceSpec {
-  enum class Restart { kNo, kOnFailure, kAlways };
-  std::string name;
-  std::vector<std::string> command;
-  std::vector<std::pair<std::string, std::string>> env;
-  std::string user;
-  std::string working_dir;
-  Restart restart = Restart::kOnFailure;
-  std::vector<std::string> after;  // services that are started before, and stopped after it
-  std::string stop_signal = "TERM";
-  Millis stop_grace = Millis(10'000);
-  std::optional<HealthSpec> health;
 };
 
 // A file laid over the source. Exactly one of text, from and link is set.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/units.h"
+#include "spec/service_spec.h"
 
 namespace mvm::spec {
 
@@ -85,6 +86,8 @@ struct VmSpec {
   RestartPolicy restart;
   ProcessSpec exec_defaults;  // environment, user and directory of every process; argv unused
   std::optional<ProcessSpec> process;  // run by the supervisor when the guest is ready
+  std::vector<ServiceSpec> services;   // run by the agent; their own words over exec_defaults
+  std::optional<HealthSpec> health;    // of `process`
   std::string run_dir;                 // lock and control socket; gone after a reboot of the host
   std::string data_dir;                // scratch disk, status, logs
   std::string engine_program;          // the engine's executable

@@ -3,6 +3,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "spec/manifest.h"
+
 namespace mvm::spec {
 namespace {
 
@@ -129,6 +131,23 @@ void read_process(const json* object, std::string* bad, ProcessSpec& process) {
   in.read("stop_signal", process.stop_signal);
 }
 
+// Services and health in the manifest's own words.
+json guest_json(const VmSpec& vm) {
+  Manifest guest;
+  guest.services = vm.services;
+  guest.health = vm.health;
+  if (vm.health) guest.entrypoint = {"main"};  // whose health it is
+  return json::parse(guest_to_json(guest));
+}
+
+Result<> read_guest(const json& object, VmSpec& vm) {
+  auto guest = guest_from_json(object.dump(), "machine specification");
+  if (!guest) return std::move(guest).error().with_code(Errc::kCorrupt);
+  vm.services = std::move(guest->services);
+  vm.health = std::move(guest->health);
+  return {};
+}
+
 template <class Field>
 void visit_strings(VmSpec& vm, Field&& field) {
   field("id", vm.id);
@@ -199,6 +218,7 @@ std::string to_json(const VmSpec& vm) {
   if (!vm.restore_dir.empty()) out["restore_dir"] = vm.restore_dir;
   if (!vm.jailer_program.empty()) out["jailer_program"] = vm.jailer_program;
   if (vm.process) out["process"] = process_json(*vm.process);
+  if (!vm.services.empty() || vm.health) out["guest"] = guest_json(vm);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -237,6 +257,7 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   if (in.has("process")) read_process(in.object("process"), &bad, vm.process.emplace());
   if (!bad.empty())
     return Error(Errc::kCorrupt, "machine specification: field '" + bad + "' is missing or wrong");
+  if (in.has("guest")) MVM_TRY(read_guest(root["guest"], vm));
   vm.arch = MVM_TRY(parse_arch(arch));
   vm.isolation = MVM_TRY(parse_isolation(isolation));
   return vm;

@@ -44,7 +44,8 @@ GuestRun::~GuestRun() {
   loop_.cancel(boot_timer_);
   loop_.cancel(stop_timer_);
   if (console_) loop_.remove(console_.get());
-  main_.reset();  // before the router it is a client of
+  main_.reset();  // before the router they are clients of
+  services_.reset();
 }
 
 Result<std::unique_ptr<GuestRun>> GuestRun::boot(sys::EventLoop& loop, const spec::VmSpec& vm,
@@ -139,11 +140,25 @@ void GuestRun::on_guest_ready(const wire::Ready& ready) {
   ready_ = true;
   loop_.cancel(boot_timer_);
   handlers_.on_ready(ready);
+  if (ended_) return;
+  if (auto started = start_services(); !started) return end_now(started.error());
   // In a restored machine it runs already, as a process of the guest like any other.
   if (!vm_.process || !vm_.restore_dir.empty() || ended_) return;
   main_ = std::make_unique<MainProcess>(
       router_, logs_.output, [this](const wire::Closed& closed) { on_main_end(closed); });
   if (auto started = main_->start(*vm_.process); !started) end_now(started.error());
+}
+
+// In a restored machine they run already, and are joined.
+Result<> GuestRun::start_services() {
+  if (service_requests(vm_).empty()) return {};
+  services_ = std::make_unique<Services>(
+      router_, vm_,
+      Services::Handlers{[this](const auto& states) { handlers_.on_services(states); },
+                         [this] {
+                           if (on_services_stopped_) on_services_stopped_();
+                         }});
+  return services_->start();
 }
 
 void GuestRun::on_main_end(const wire::Closed& closed) {
@@ -192,7 +207,7 @@ void GuestRun::shut_down(Millis grace, int signum) {
   stopping_ = true;
   loop_.cancel(boot_timer_);
   if (!ready_) return end_now(std::nullopt);
-  if (!held_) return ask_to_stop(grace, signum);
+  if (!held_) return stop_services(grace, signum);
   // A guest that is held could not hear us; its time begins when it goes on, which may be after its
   // memory has been written to a slow disk.
   stop_timer_ = loop_.after(kMostHeld, [this] {
@@ -203,8 +218,26 @@ void GuestRun::shut_down(Millis grace, int signum) {
     if (ended_) return;
     loop_.cancel(stop_timer_);
     if (!gone_on) return end_now(gone_on.error());
-    ask_to_stop(grace, signum);
+    stop_services(grace, signum);
   });
+}
+
+// Services end in their order, before everything else is told to. Their own graces may take longer
+// than the machine's, which counts.
+void GuestRun::stop_services(Millis grace, int signum) {
+  if (services_ == nullptr || !services_->running()) return ask_to_stop(grace, signum);
+  on_services_stopped_ = [this, grace, signum] {
+    loop_.cancel(stop_timer_);
+    on_services_stopped_ = {};
+    if (!ended_) ask_to_stop(grace, signum);
+  };
+  stop_timer_ = loop_.after(grace, [this] {
+    log::warn("the services did not stop in time");
+    auto go_on = std::move(on_services_stopped_);
+    on_services_stopped_ = {};
+    if (go_on) go_on();
+  });
+  services_->stop();
 }
 
 void GuestRun::ask_to_stop(Millis grace, int signum) {

@@ -14,6 +14,7 @@
 #include "supervisor/guest_link.h"
 #include "supervisor/main_process.h"
 #include "supervisor/router.h"
+#include "supervisor/services.h"
 
 namespace mvm::supervisor {
 
@@ -27,6 +28,7 @@ class GuestRun {
  public:
   struct Handlers {
     std::function<void(const wire::Ready&)> on_ready;
+    std::function<void(const std::vector<wire::ServiceState>&)> on_services;
     // The engine has ended and been reaped. Called once; the owner may destroy the run later, not
     // inside.
     std::function<void(const GuestEnd&)> on_end;
@@ -60,7 +62,9 @@ class GuestRun {
   void end_now(std::optional<Error> why);
 
  private:
+  void stop_services(Millis grace, int signum);
   void ask_to_stop(Millis grace, int signum);
+  Result<> start_services();
   GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers);
   Result<> launch();
   void attach_agent(sys::UniqueFd fd, const wire::Configure& configure);
@@ -85,6 +89,8 @@ class GuestRun {
   std::unique_ptr<GuestLink> link_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<MainProcess> main_;
+  std::unique_ptr<Services> services_;
+  std::function<void()> on_services_stopped_;  // while they are stopped
   GuestEnd end_;
   sys::EventLoop::TimerId boot_timer_ = 0;
   sys::EventLoop::TimerId stop_timer_ = 0;

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 #include "wire/messages.h"
@@ -25,9 +26,12 @@ struct Status {
   std::uint32_t restarts = 0;
   std::string message;  // why it failed or stopped
   std::string hint;
+  std::vector<wire::ServiceState> services;  // while it lives
 };
 
 std::string_view phase_name(wire::VmPhase phase);
+std::string_view service_phase_name(wire::ServicePhase phase);
+std::string_view health_name(wire::Health health);  // "" for none
 
 std::string status_path(const std::string& data_dir);
 Result<> write_status(const std::string& data_dir, const Status& status);

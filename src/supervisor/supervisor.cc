@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "core/log.h"
+#include "supervisor/services.h"
 #include "sys/io.h"
 #include "sys/signals.h"
 
@@ -100,9 +101,14 @@ Result<> Supervisor::run(sys::UniqueFd founder, sys::UniqueFd control) {
 
 void Supervisor::boot() {
   boot_began_ = Clock::now();
+  status_.services = first_states(service_requests(vm_));
   auto guest = GuestRun::boot(
       loop_, status_.restarts == 0 ? vm_ : again_, {console_log_, output_log_, engine_log_},
       {[this](const wire::Ready& ready) { on_ready(ready); },
+       [this](const std::vector<wire::ServiceState>& states) {
+         status_.services = states;
+         set_phase(status_.phase);
+       },
        [this](const GuestEnd& end) { loop_.after(Millis(0), [this, end] { on_end(end); }); }});
   if (!guest) return finish({std::move(guest).error(), std::nullopt});
   guest_ = std::move(*guest);
@@ -118,7 +124,8 @@ void Supervisor::set_phase(VmPhase phase) {
   if (auto written = write_status(vm_.data_dir, status_); !written)
     log::warn(written.error().text());
   const std::string hint = phase == VmPhase::kPaused ? "mvmctl resume " + vm_.name : status_.hint;
-  clients_.set_state({phase, status_.exit_code, status_.message, hint});
+  clients_.set_state(
+      {phase, status_.exit_code, status_.message, hint, health_of(status_.services)});
 }
 
 void Supervisor::on_ready(const wire::Ready& ready) {
@@ -181,6 +188,7 @@ void Supervisor::on_end(const GuestEnd& end) {
 void Supervisor::finish(const GuestEnd& end) {
   status_.ended_ms = unix_time_ms();
   status_.engine_pid = 0;
+  status_.services.clear();
   status_.exit_code = end.exit_code.value_or(0);
   if (end.failure && !stop_wanted_) {
     status_.message = end.failure->text();

@@ -97,13 +97,10 @@ Result<Shutdown> decode_shutdown(Bytespan in) {
   return finish(r, m, "shutdown");
 }
 
-Payload encode(const Open& m) {
-  Writer w;
-  w.number(static_cast<std::uint8_t>(m.kind));
-  if (m.kind != OpenKind::kExec)
-    return w.text(m.file.path).number(m.file.mode).text(m.file.user).boolean(m.file.follow).take();
-  const ExecRequest& e = m.exec;
-  return w.texts(e.argv)
+namespace {
+
+void put(Writer& w, const ExecRequest& e) {
+  w.texts(e.argv)
       .texts(e.env)
       .text(e.working_dir)
       .boolean(e.make_working_dir)
@@ -111,28 +108,11 @@ Payload encode(const Open& m) {
       .boolean(e.tty)
       .number(e.rows)
       .number(e.columns)
-      .number(e.timeout_ms)
-      .take();
+      .number(e.timeout_ms);
 }
 
-Result<Open> decode_open(Bytespan in) {
-  Reader r(in);
-  Open m;
-  const auto kind = r.number<std::uint8_t>();
-  if (kind < static_cast<std::uint8_t>(OpenKind::kExec) ||
-      kind > static_cast<std::uint8_t>(OpenKind::kConnect))
-    return malformed("open");
-  m.kind = static_cast<OpenKind>(kind);
-  if (m.kind != OpenKind::kExec) {
-    m.file.path = r.text(kMaxPath);
-    m.file.mode = r.number<std::uint32_t>();
-    m.file.user = r.text(256);
-    m.file.follow = r.boolean();
-    if (m.file.path.empty() || has_nul(m.file.path) || has_nul(m.file.user))
-      return malformed("open");
-    return finish(r, std::move(m), "open");
-  }
-  ExecRequest& e = m.exec;
+// Whether it can be one; what has no program is for the caller to refuse.
+bool get(Reader& r, ExecRequest& e) {
   e.argv = r.texts();
   e.env = r.texts();
   e.working_dir = r.text(kMaxPath);
@@ -142,9 +122,92 @@ Result<Open> decode_open(Bytespan in) {
   e.rows = r.number<std::uint16_t>();
   e.columns = r.number<std::uint16_t>();
   e.timeout_ms = r.number<std::uint64_t>();
-  if (e.argv.empty() || any_nul(e.argv) || any_nul(e.env) || has_nul(e.working_dir) ||
-      has_nul(e.user))
+  return r.ok() && !any_nul(e.argv) && !any_nul(e.env) && !has_nul(e.working_dir) &&
+         !has_nul(e.user);
+}
+
+void put(Writer& w, const ServiceRequest& s) {
+  w.text(s.name);
+  put(w, s.exec);
+  w.number(static_cast<std::uint8_t>(s.restart))
+      .texts(s.after)
+      .number(s.stop_signal)
+      .number(s.stop_grace_ms)
+      .boolean(s.health.has_value());
+  if (!s.health) return;
+  w.texts(s.health->argv)
+      .number(s.health->port)
+      .text(s.health->http_path)
+      .number(s.health->interval_ms)
+      .number(s.health->timeout_ms)
+      .number(s.health->retries)
+      .number(s.health->start_period_ms);
+}
+
+bool get(Reader& r, ServiceRequest& s) {
+  s.name = r.text(64);
+  if (!get(r, s.exec)) return false;
+  const auto restart = r.number<std::uint8_t>();
+  s.restart = static_cast<ServiceRestart>(restart);
+  s.after = r.texts(kMaxServices);
+  s.stop_signal = r.number<std::int32_t>();
+  s.stop_grace_ms = r.number<std::uint32_t>();
+  if (r.boolean()) {
+    HealthRequest& h = s.health.emplace();
+    h.argv = r.texts();
+    h.port = r.number<std::uint16_t>();
+    h.http_path = r.text(kMaxPath);
+    h.interval_ms = r.number<std::uint32_t>();
+    h.timeout_ms = r.number<std::uint32_t>();
+    h.retries = r.number<std::uint32_t>();
+    h.start_period_ms = r.number<std::uint32_t>();
+    if (h.argv.empty() == (h.port == 0) || any_nul(h.argv) || has_nul(h.http_path)) return false;
+  }
+  return r.ok() && !s.name.empty() && restart <= 2 && s.stop_signal >= 1 && s.stop_signal <= 64 &&
+         (!s.exec.argv.empty() || s.health);
+}
+
+}  // namespace
+
+Payload encode(const Open& m) {
+  Writer w;
+  w.number(static_cast<std::uint8_t>(m.kind));
+  if (m.kind == OpenKind::kExec) {
+    put(w, m.exec);
+  } else if (m.kind == OpenKind::kServices) {
+    w.number(static_cast<std::uint32_t>(m.services.size()));
+    for (const ServiceRequest& service : m.services) put(w, service);
+  } else {
+    w.text(m.file.path).number(m.file.mode).text(m.file.user).boolean(m.file.follow);
+  }
+  return w.take();
+}
+
+Result<Open> decode_open(Bytespan in) {
+  Reader r(in);
+  Open m;
+  const auto kind = r.number<std::uint8_t>();
+  if (kind < static_cast<std::uint8_t>(OpenKind::kExec) ||
+      kind > static_cast<std::uint8_t>(OpenKind::kServices))
     return malformed("open");
+  m.kind = static_cast<OpenKind>(kind);
+  if (m.kind == OpenKind::kExec) {
+    if (!get(r, m.exec) || m.exec.argv.empty()) return malformed("open");
+  } else if (m.kind == OpenKind::kServices) {
+    const auto count = r.number<std::uint32_t>();
+    if (!r.ok() || count > kMaxServices) return malformed("open");
+    m.services.resize(count);
+    for (ServiceRequest& service : m.services) {
+      if (!get(r, service)) return malformed("open");
+    }
+  } else {
+    m.file.path = r.text(kMaxPath);
+    m.file.mode = r.number<std::uint32_t>();
+    m.file.user = r.text(256);
+    m.file.follow = r.boolean();
+    if (m.file.path.empty() || has_nul(m.file.path) || has_nul(m.file.user))
+      return malformed("open");
+  }
   return finish(r, std::move(m), "open");
 }
 
@@ -184,12 +247,30 @@ Payload encode(const DiffEntry& m) {
   return Writer().number(static_cast<std::uint8_t>(m.kind)).text(m.path).take();
 }
 
+// The kind of a record: the phase of a state, or this.
+constexpr std::uint8_t kOutputRecord = 255;
+
+Payload encode(const ServiceRecord& m) {
+  if (m.output)
+    return Writer().number(kOutputRecord).text(m.output->name).text(m.output->text).take();
+  const ServiceState state = m.state.value_or(ServiceState{});
+  return Writer()
+      .number(static_cast<std::uint8_t>(state.phase))
+      .text(state.name)
+      .number(static_cast<std::uint8_t>(state.health))
+      .number(state.pid)
+      .number(state.restarts)
+      .text(state.message)
+      .take();
+}
+
 Payload encode(const VmState& m) {
   return Writer()
       .number(static_cast<std::uint8_t>(m.phase))
       .number(m.exit_code)
       .text(m.message)
       .text(m.hint)
+      .number(static_cast<std::uint8_t>(m.health))
       .take();
 }
 
@@ -202,6 +283,9 @@ Result<VmState> decode_vm_state(Bytespan in) {
   m.exit_code = r.number<std::int32_t>();
   m.message = r.text();
   m.hint = r.text();
+  const auto health = r.number<std::uint8_t>();
+  if (health > static_cast<std::uint8_t>(Health::kUnhealthy)) return malformed("state");
+  m.health = static_cast<Health>(health);
   return finish(r, std::move(m), "state");
 }
 
@@ -344,6 +428,31 @@ Result<std::optional<DiffEntry>> take_diff_entry(std::string& buffer) {
   m.path = r.text(kMaxPath);
   if (!r.done()) return malformed("diff entry");
   return std::optional<DiffEntry>(std::move(m));
+}
+
+Result<std::optional<ServiceRecord>> take_service_record(std::string& buffer) {
+  const auto payload = MVM_TRY(take_record(buffer, "service record"));
+  if (!payload) return std::optional<ServiceRecord>();
+  Reader r(*payload);
+  ServiceRecord m;
+  const auto kind = r.number<std::uint8_t>();
+  if (kind == kOutputRecord) {
+    m.output.emplace();
+    m.output->name = r.text(64);
+    m.output->text = r.text();
+    return finish(r, std::optional(std::move(m)), "service record");
+  }
+  if (kind > static_cast<std::uint8_t>(ServicePhase::kStopped)) return malformed("service record");
+  ServiceState& state = m.state.emplace();
+  state.phase = static_cast<ServicePhase>(kind);
+  state.name = r.text(64);
+  const auto health = r.number<std::uint8_t>();
+  if (health > static_cast<std::uint8_t>(Health::kUnhealthy)) return malformed("service record");
+  state.health = static_cast<Health>(health);
+  state.pid = r.number<std::int32_t>();
+  state.restarts = r.number<std::uint32_t>();
+  state.message = r.text(4096);
+  return finish(r, std::optional(std::move(m)), "service record");
 }
 
 }  // namespace mvm::wire

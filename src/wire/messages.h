@@ -64,6 +64,9 @@ enum class OpenKind : std::uint8_t {
   kDiff = 8,   // stdout: encoded DiffEntry records
   kConnect =
       9,  // stdin/stdout: a TCP connection to `path`, written "IP:PORT", from inside the guest
+  // stdout: ServiceRecords of the guest's services, which are started unless they run already; the
+  // state of each comes first. SIGTERM stops them in their order and then ends the stream.
+  kServices = 10,
 };
 
 struct ExecRequest {
@@ -85,10 +88,34 @@ struct FileRequest {
   bool follow = false;        // kStat, kGet: resolve a symbolic link at the end of the path
 };
 
+// Exactly one of command, port without http_path, and port with it.
+struct HealthRequest {
+  std::vector<std::string> argv;
+  std::uint16_t port = 0;
+  std::string http_path;
+  std::uint32_t interval_ms = 0;
+  std::uint32_t timeout_ms = 0;
+  std::uint32_t retries = 0;
+  std::uint32_t start_period_ms = 0;
+};
+
+enum class ServiceRestart : std::uint8_t { kNo = 0, kOnFailure = 1, kAlways = 2 };
+
+struct ServiceRequest {
+  std::string name;
+  ExecRequest exec;  // no terminal, no timeout; argv empty: a check of health alone
+  ServiceRestart restart = ServiceRestart::kOnFailure;
+  std::vector<std::string> after;
+  std::int32_t stop_signal = 15;
+  std::uint32_t stop_grace_ms = 10'000;
+  std::optional<HealthRequest> health;
+};
+
 struct Open {
   OpenKind kind = OpenKind::kExec;
-  ExecRequest exec;  // kExec
-  FileRequest file;  // every other kind
+  ExecRequest exec;                      // kExec
+  std::vector<ServiceRequest> services;  // kServices
+  FileRequest file;                      // every other kind
 };
 
 enum class Outcome : std::uint8_t {
@@ -133,6 +160,37 @@ struct DiffEntry {
   std::string path;
 };
 
+enum class ServicePhase : std::uint8_t {
+  kWaiting = 0,  // for another service
+  kRunning = 1,
+  kBackoff = 2,  // has ended and is started again after a while
+  kDone = 3,     // has ended well and is not started again
+  kFailed = 4,   // has ended badly, or could not be started, and is not started again
+  kStopping = 5,
+  kStopped = 6,
+};
+enum class Health : std::uint8_t { kNone = 0, kStarting = 1, kHealthy = 2, kUnhealthy = 3 };
+
+struct ServiceState {
+  std::string name;
+  ServicePhase phase = ServicePhase::kWaiting;
+  Health health = Health::kNone;
+  std::int32_t pid = 0;  // in the guest; 0: none
+  std::uint32_t restarts = 0;
+  std::string message;  // how it ended last, or why it is unhealthy
+};
+
+struct ServiceOutput {
+  std::string name;
+  std::string text;  // any bytes
+};
+
+// What comes from kServices: one of both.
+struct ServiceRecord {
+  std::optional<ServiceState> state;
+  std::optional<ServiceOutput> output;
+};
+
 // Supervisor protocol, on the VM's unix socket; streams are passed through to the guest unchanged.
 enum class VmPhase : std::uint8_t {
   kStarting = 0,
@@ -147,6 +205,7 @@ struct VmState {
   std::int32_t exit_code = 0;  // kStopped: of the main process, 0 without one
   std::string message;         // kFailed: the cause
   std::string hint;
+  Health health = Health::kNone;  // of everything in it that is checked
 };
 struct Stop {
   std::uint32_t grace_ms = 10'000;
@@ -180,6 +239,7 @@ Payload encode(const Open&);
 Payload encode(const Closed&);
 Payload encode(const FileInfo&);
 Payload encode(const DiffEntry&);
+Payload encode(const ServiceRecord&);
 Payload encode(const VmState&);
 Payload encode(const Stop&);
 Payload encode(const Request&);
@@ -216,10 +276,11 @@ Payload encode_u32(std::uint32_t value);
 Payload encode_u64(std::uint64_t value);
 Result<std::uint64_t> decode_u64(Bytespan);  // kClock
 
-// FileInfo and DiffEntry records come as a stream: each is preceded by its length (u32).
-// Takes the first whole record out of `buffer`; nothing when it is not complete yet.
+// FileInfo, DiffEntry and ServiceRecord records come as a stream: each is preceded by its length
+// (u32). Takes the first whole record out of `buffer`; nothing when it is not complete yet.
 Result<std::optional<FileInfo>> take_file_info(std::string& buffer);
 Result<std::optional<DiffEntry>> take_diff_entry(std::string& buffer);
+Result<std::optional<ServiceRecord>> take_service_record(std::string& buffer);
 // The record as it goes into the stream.
 std::string record(const Payload& payload);
 

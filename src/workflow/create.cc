@@ -6,6 +6,7 @@
 #include "kernel/initramfs.h"
 #include "kernel/obtain.h"
 #include "platform/tsc.h"
+#include "spec/guest_label.h"
 #include "spec/words.h"
 #include "store/catalog.h"
 #include "store/gc.h"
@@ -85,7 +86,8 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
   return parts;
 }
 
-Created describe(const store::Layout& layout, const CreateRequest& request, const Parts& parts) {
+Result<Created> describe(const store::Layout& layout, const CreateRequest& request,
+                         const Parts& parts) {
   Created out;
   spec::VmSpec& vm = out.vm;
   set_identity(layout, vm, request.name, request.hostname);
@@ -109,6 +111,12 @@ Created describe(const store::Layout& layout, const CreateRequest& request, cons
   vm.exec_defaults = out.process;
   vm.exec_defaults.argv.clear();
   if (request.main_process && !request.idle && !out.process.argv.empty()) vm.process = out.process;
+  // Ports, volumes and resources are not taken from an image: whoever made it may not open a port.
+  if (auto guest = MVM_TRY(spec::guest_of(parts.image.config)); guest && !request.idle) {
+    vm.services = std::move(guest->services);
+    if (vm.process && request.command.empty() && !request.entrypoint)
+      vm.health = std::move(guest->health);
+  }
   return out;
 }
 
@@ -150,7 +158,7 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
   // Until the record names it, nobody may take the image's file away.
   const sys::FileLock images = MVM_TRY(store::lock_images_shared(layout));
   const Parts parts = MVM_TRY(gather(layout, catalog, request, events));
-  Created out = describe(layout, request, parts);
+  Created out = MVM_TRY(describe(layout, request, parts));
   const spec::VmSpec& vm = out.vm;
 
   out.connection = MVM_TRY(start_machine(layout, catalog, parts.programs, vm, [&]() -> Result<> {

@@ -2,7 +2,7 @@
 // From the host's open message to the process that serves it.
 #pragma once
 
-#include "agent/serve/process.h"
+#include "agent/process/process.h"
 #include "wire/messages.h"
 
 namespace mvm::agent {
@@ -13,13 +13,8 @@ struct OverlayDirs {
   int lower = -1;
 };
 
-// Completes the environment: HOME, USER, LOGNAME and PATH, and TERM on a terminal, unless the
-// request has them. An empty working directory is the user's home when it exists, else "/". Errors:
-// lookup_user()'s.
-Result<ProcessPlan> plan_exec(const wire::ExecRequest& request);
-
 // A builtin as a plan: the work is done in a forked child, so that a slow disk cannot hold up the
-// agent.
-ProcessPlan plan_builtin(const wire::Open& open, const OverlayDirs& overlay);
+// agent. Services start in the cgroup of the workload, -1 without one.
+ProcessPlan plan_builtin(const wire::Open& open, const OverlayDirs& overlay, int cgroup_fd);
 
 }  // namespace mvm::agent

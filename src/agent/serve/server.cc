@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "agent/process/exec.h"
 #include "sys/io.h"
 #include "sys/signals.h"
 
@@ -161,7 +162,8 @@ Result<> Server::on_open(const wire::Frame& frame) {
 
 Result<std::unique_ptr<Stream>> Server::make_stream(std::uint32_t id, const wire::Open& open) {
   const bool exec = open.kind == wire::OpenKind::kExec;
-  ProcessPlan plan = exec ? MVM_TRY(plan_exec(open.exec)) : plan_builtin(open, options_.overlay);
+  ProcessPlan plan =
+      exec ? MVM_TRY(plan_exec(open.exec)) : plan_builtin(open, options_.overlay, cgroup_fd_);
   Millis timeout{0};
   if (exec) {
     plan.cgroup_fd = cgroup_fd_;

@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "agent/process/process.h"
 #include "agent/serve/channels.h"
-#include "agent/serve/process.h"
 
 namespace mvm::agent {
 

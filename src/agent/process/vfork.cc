@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/serve/vfork.h"
+#include "agent/process/vfork.h"
 
 #include <errno.h>
 #include <linux/sched.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/serve/users.h"
+#include "agent/process/users.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "agent/serve/users.h"
+#include "agent/process/users.h"
 #include "core/result.h"
 #include "sys/unique_fd.h"
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/serve/process.h"
+#include "agent/process/process.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -14,7 +14,7 @@
 #include <array>
 #include <optional>
 
-#include "agent/serve/vfork.h"
+#include "agent/process/vfork.h"
 #include "sys/io.h"
 
 namespace mvm::agent {
