@@ -56,6 +56,23 @@ Open file_open(OpenKind kind) {
   return out;
 }
 
+Open services_open() {
+  Open out;
+  out.kind = OpenKind::kServices;
+  ServiceRequest& web = out.services.emplace_back();
+  web.name = "web";
+  web.exec = full_exec().exec;
+  web.restart = ServiceRestart::kAlways;
+  web.after = {"db", "cache"};
+  web.stop_signal = 2;
+  web.stop_grace_ms = 1500;
+  web.health = HealthRequest{{}, 8080, "/alive", 1000, 500, 3, 250};
+  ServiceRequest& main = out.services.emplace_back();
+  main.name = "main";
+  main.health = HealthRequest{{"true"}, 0, "", 1, 2, 3, 4};
+  return out;
+}
+
 std::vector<Sample> samples() {
   Configure plain;
   plain.hostname = "none";
@@ -67,9 +84,12 @@ std::vector<Sample> samples() {
       sample("ready", encode(Ready{11, 22}), decode_ready),
       sample("shutdown", encode(Shutdown{9, 2500}), decode_shutdown),
       sample("exec", encode(full_exec()), decode_open),
+      sample("services", encode(services_open()), decode_open),
       sample("closed", encode(Closed{Outcome::kNotStarted, -2, "no such file"}), decode_closed),
-      sample("state", encode(VmState{VmPhase::kFailed, -1, "panic", "look at the console"}),
-             decode_vm_state),
+      sample(
+          "state",
+          encode(VmState{VmPhase::kFailed, -1, "panic", "look at the console", Health::kUnhealthy}),
+          decode_vm_state),
       sample("stop", encode(Stop{5000, true}), decode_stop),
       sample("request", encode(Request{RequestKind::kSave}), decode_request),
       sample("answer", encode(Answer{Error(Errc::kNoSpace, "disk full").with_hint("free some")}),
@@ -312,6 +332,44 @@ TEST(DataAtMessage, OutsideTheDiskOrNotInWholeBlocksIsRefused) {
   for (const DataAt& where : bad)
     EXPECT_FALSE(decode_data_at(encode(where)).has_value()) << where.offset << " " << where.length;
   EXPECT_TRUE(decode_data_at(encode(DataAt{kExchangeSize - 4096, 4096})).has_value());
+}
+
+TEST(ServicesMessage, WithoutAProgramAndWithoutACheckIsRefused) {
+  Open nothing;
+  nothing.kind = OpenKind::kServices;
+  nothing.services.emplace_back().name = "idle";
+  EXPECT_FALSE(decode_open(encode(nothing)).has_value());
+  nothing.services[0].health = HealthRequest{};  // neither a command nor a port
+  EXPECT_FALSE(decode_open(encode(nothing)).has_value());
+  nothing.services[0].health->port = 80;
+  EXPECT_TRUE(decode_open(encode(nothing)).has_value());
+  nothing.services.resize(kMaxServices + 1, nothing.services[0]);
+  EXPECT_FALSE(decode_open(encode(nothing)).has_value());
+}
+
+TEST(ServiceRecords, ComeOneByOneAndWhole) {
+  const ServiceState state{"web", ServicePhase::kBackoff, Health::kUnhealthy, 77, 3, "signal 9"};
+  std::string stream =
+      record(encode(ServiceRecord{state, std::nullopt})) +
+      record(encode(ServiceRecord{std::nullopt, ServiceOutput{"web", std::string("x\0y", 3)}}));
+  const std::string last = stream.substr(stream.size() - 3);
+  stream.resize(stream.size() - 3);
+  const auto first = take_service_record(stream).value();
+  EXPECT_EQ(first->state->name, "web");
+  EXPECT_EQ(first->state->phase, ServicePhase::kBackoff);
+  EXPECT_EQ(first->state->health, Health::kUnhealthy);
+  EXPECT_EQ(first->state->pid, 77);
+  EXPECT_EQ(first->state->restarts, 3U);
+  EXPECT_EQ(first->state->message, "signal 9");
+  EXPECT_FALSE(take_service_record(stream).value().has_value());
+  stream += last;
+  EXPECT_EQ(take_service_record(stream).value()->output->text, std::string("x\0y", 3));
+  EXPECT_TRUE(stream.empty());
+}
+
+TEST(ServiceRecords, OfAnUnknownKindAreRefused) {
+  std::string stream = record(Writer().number(std::uint8_t{100}).text("web").take());
+  EXPECT_EQ(take_service_record(stream).error().code(), Errc::kGuestFault);
 }
 
 }  // namespace

@@ -30,6 +30,10 @@ void decode(std::span<const std::byte> payload) {
   for (auto info = wire::take_file_info(records); info.has_value() && info->has_value();)
     info = wire::take_file_info(records);
   records.assign(reinterpret_cast<const char*>(payload.data()), payload.size());
+  for (auto service = wire::take_service_record(records);
+       service.has_value() && service->has_value();)
+    service = wire::take_service_record(records);
+  records.assign(reinterpret_cast<const char*>(payload.data()), payload.size());
   for (auto entry = wire::take_diff_entry(records); entry.has_value() && entry->has_value();)
     entry = wire::take_diff_entry(records);
 }
