@@ -26,5 +26,5 @@ set(CPACK_STRIP_FILES ON)
 # tools/packages.txt.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "apt, busybox-static, e2fsprogs, erofs-utils, fakeroot, kmod, qemu-system-x86")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, fakechroot, mmdebstrap, skopeo")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "buildah, ca-certificates, fakechroot, mmdebstrap, nix-bin, runc, skopeo")
 include(CPack)

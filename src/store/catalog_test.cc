@@ -297,5 +297,55 @@ TEST(ConfigJson, RefusesWrongTypesByName) {
   EXPECT_EQ(image_config_from_json("x").error().code(), Errc::kCorrupt);
 }
 
+BuildRecord build(const std::string& project, char digit, std::int64_t built_ms) {
+  BuildRecord out;
+  out.revision = std::string(64, digit);
+  out.project = project;
+  out.name = "web";
+  out.image_digest = std::string(64, digit);
+  out.fingerprint = "f";
+  out.manifest_json = "{}";
+  out.built_ms = built_ms;
+  return out;
+}
+
+TEST_F(CatalogTest, TheNewestBuildOfAProjectIsItsCurrentOne) {
+  Catalog catalog = open();
+  EXPECT_FALSE(catalog.current_build("/p").value().has_value());
+  ASSERT_TRUE(catalog.put_build(build("/p", 'a', 1)));
+  ASSERT_TRUE(catalog.put_build(build("/p", 'b', 2)));
+  ASSERT_TRUE(catalog.put_build(build("/q", 'c', 3)));
+  EXPECT_EQ(catalog.current_build("/p").value()->revision, std::string(64, 'b'));
+  // Built again, an older one is current again.
+  ASSERT_TRUE(catalog.put_build(build("/p", 'a', 4)));
+  EXPECT_EQ(catalog.current_build("/p").value()->revision, std::string(64, 'a'));
+  EXPECT_EQ(catalog.list_builds()->size(), 3U);
+  EXPECT_EQ(catalog.build_of_revision(std::string(64, 'c')).value()->project, "/q");
+}
+
+TEST_F(CatalogTest, ABuildIsFoundByTagNameAndPrefix) {
+  Catalog catalog = open();
+  ASSERT_TRUE(catalog.put_build(build("/p", 'a', 1)));
+  ASSERT_TRUE(catalog.put_build(build("/p", 'b', 2)));
+  ASSERT_TRUE(catalog.tag_build(std::string(64, 'a'), "stable"));
+  EXPECT_EQ(catalog.find_build("stable")->revision, std::string(64, 'a'));
+  EXPECT_EQ(catalog.find_build("stable")->tags, "stable");
+  EXPECT_EQ(catalog.find_build("aaaa")->revision, std::string(64, 'a'));
+  EXPECT_EQ(catalog.find_build("web")->revision, std::string(64, 'b'));
+  EXPECT_EQ(catalog.find_build("aaa").error().code(), Errc::kNotFound);
+  // A tag names one revision at a time.
+  ASSERT_TRUE(catalog.tag_build(std::string(64, 'b'), "stable"));
+  EXPECT_EQ(catalog.find_build("stable")->revision, std::string(64, 'b'));
+}
+
+TEST_F(CatalogTest, ARemovedBuildTakesItsTagsAlong) {
+  Catalog catalog = open();
+  ASSERT_TRUE(catalog.put_build(build("/p", 'a', 1)));
+  ASSERT_TRUE(catalog.tag_build(std::string(64, 'a'), "stable"));
+  ASSERT_TRUE(catalog.remove_build(std::string(64, 'a')));
+  EXPECT_EQ(catalog.remove_build(std::string(64, 'a')).error().code(), Errc::kNotFound);
+  EXPECT_EQ(catalog.find_build("stable").error().code(), Errc::kNotFound);
+}
+
 }  // namespace
 }  // namespace mvm::store

@@ -26,7 +26,7 @@ struct Status {
   std::uint32_t restarts = 0;
   std::string message;  // why it failed or stopped
   std::string hint;
-  std::vector<wire::ServiceState> services;  // while it lives
+  std::vector<wire::ServiceState> services = {};  // as they were last told of
 };
 
 std::string_view phase_name(wire::VmPhase phase);

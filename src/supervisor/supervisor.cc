@@ -188,7 +188,6 @@ void Supervisor::on_end(const GuestEnd& end) {
 void Supervisor::finish(const GuestEnd& end) {
   status_.ended_ms = unix_time_ms();
   status_.engine_pid = 0;
-  status_.services.clear();
   status_.exit_code = end.exit_code.value_or(0);
   if (end.failure && !stop_wanted_) {
     status_.message = end.failure->text();

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
 
 #include "sys/io.h"
 #include "sys/process.h"
@@ -41,7 +42,9 @@ Result<build::Built> build_natively(const build::Job& job, const Programs& progr
                                     const std::function<void(const build::Event&)>& on_event) {
   const std::string file = job.work_dir + "/job.json";
   build::Job complete = job;
-  complete.nix_library = programs.nix_library;
+  // Nix wants no symbolic link on the way to a flake.
+  std::error_code ec;
+  complete.nix_library = std::filesystem::canonical(programs.nix_library, ec).string();
   MVM_TRY(sys::write_file(file, build::job_to_json(complete)));
   sys::Pipe pipe = MVM_TRY(sys::make_pipe());
   sys::Command command;

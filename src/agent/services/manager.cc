@@ -170,6 +170,7 @@ void Manager::on_ended(Unit& unit, int wait_status) {
 void Manager::restart_or_rest(Unit& unit, bool failed) {
   if (unit.request.health) unit.state.health = Health::kStarting;
   if (stopping_) {
+    unit.state.health = Health::kNone;
     set_phase(unit, ServicePhase::kStopped);
     return stop_next();
   }
@@ -219,8 +220,9 @@ void Manager::stop() {
     if (unit->timer) loop_.cancel(*unit->timer);
     unit->timer.reset();
     const ServicePhase phase = unit->state.phase;
-    if (phase != ServicePhase::kDone && phase != ServicePhase::kFailed)
-      set_phase(*unit, ServicePhase::kStopped);
+    if (phase == ServicePhase::kDone || phase == ServicePhase::kFailed) continue;
+    unit->state.health = Health::kNone;
+    set_phase(*unit, ServicePhase::kStopped);
   }
   stop_next();
 }
