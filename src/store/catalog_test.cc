@@ -213,7 +213,7 @@ TEST_F(CatalogTest, RefusesANewerSchemaNamingBothVersions) {
   const auto reopened = Catalog::open(layout_);
   EXPECT_EQ(reopened.error().code(), Errc::kUnsupported);
   EXPECT_THAT(reopened.error().text(),
-              HasSubstr("schema version 9, this mvmctl knows up to version 2"));
+              HasSubstr("schema version 9, this mvmctl knows up to version 3"));
 }
 
 TEST_F(CatalogTest, DamagedDatabaseIsAnErrorThatNamesIt) {
