@@ -108,7 +108,7 @@ void HealthCheck::on_answer() {
   finish("it answers with status " + answer_.substr(kStatusLine - 3, 3));
 }
 
-void HealthCheck::finish(std::optional<std::string> failure) {
+void HealthCheck::finish(const std::optional<std::string>& failure) {
   if (timer_) loop_.cancel(*timer_);
   close_socket();
   const Millis interval = millis(request_.interval_ms);

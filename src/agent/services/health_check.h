@@ -36,7 +36,7 @@ class HealthCheck {
   void connect();
   void on_connected();
   void on_answer();
-  void finish(std::optional<std::string> failure);
+  void finish(const std::optional<std::string>& failure);
   void close_socket();
 
   sys::EventLoop& loop_;
