@@ -67,7 +67,7 @@ std::vector<std::string> build_arguments(const Shop& shop, const std::string& na
 Result<SourceLayers> from_dockerfile(const Shop& shop, const std::string& dir) {
   if (::geteuid() != 0)
     return Error(Errc::kUnavailable, "Dockerfiles are built by root only")
-        .with_hint("build in the builder's machine: --builder vm");
+        .with_hint("build it as root, or take an image from elsewhere: image = \"oci:DIR\"");
   const std::vector<Input> inputs = MVM_TRY(inputs_of(shop.job.manifest, shop.job.project));
   const std::string storage = shop.job.cache_dir + "/containers";
   MVM_TRY(sys::make_dirs(storage));

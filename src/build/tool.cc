@@ -82,8 +82,7 @@ Result<std::string> run_tool(const Shop& shop, const Tool& tool) {
     const auto package = kPackages.find(name);
     return Error(Errc::kUnavailable, name + " is not installed")
         .with_hint("install it with: apt-get install " +
-                   (package == kPackages.end() ? name : package->second) +
-                   ", or build in the builder's machine: --builder vm");
+                   (package == kPackages.end() ? name : package->second));
   }
   sys::Command command;
   command.contain = true;

@@ -107,11 +107,6 @@ CommandSpec make_build_command() {
                        .required = false,
                        .complete = Complete::kDirectory}};
   spec.options = {
-      {.names = "--builder",
-       .value_name = "WHERE",
-       .help = "native: as processes of this host; vm: in the builder's machine; auto: what works",
-       .target = &o->request.builder,
-       .choices = {"auto", "native", "vm"}},
       {.names = "--plan",
        .help = "show the steps, what they read and their keys, and do nothing",
        .target = &o->plan},

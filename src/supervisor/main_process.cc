@@ -1,26 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "supervisor/main_process.h"
 
-#include "core/log.h"
-
 namespace mvm::supervisor {
 
 MainProcess::MainProcess(Router& router, RotatingLog& log,
                          std::function<void(const wire::Closed&)> on_end)
-    : router_(router),
-      log_(log),
-      on_end_(std::move(on_end)),
-      peer_(router.add_peer([this](const wire::Frame& frame) {
-        if (auto done = streams_.handle(frame); !done) log::warn(done.error().text());
-      })),
-      streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel,
-                      std::span<const std::byte> payload) {
-        if (auto done = router_.from_peer(peer_, wire::Frame{stream, type, channel, payload});
-            !done)
-          log::warn(done.error().text());
-      }) {}
-
-MainProcess::~MainProcess() { router_.remove_peer(peer_); }
+    : log_(log), on_end_(std::move(on_end)), streams_(router) {}
 
 Result<> MainProcess::start(const spec::ProcessSpec& process) {
   wire::Open open;

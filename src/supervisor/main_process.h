@@ -6,18 +6,15 @@
 #include <functional>
 #include <memory>
 
-#include "agent_client/stream_table.h"
 #include "spec/vm_spec.h"
 #include "supervisor/console_log.h"
-#include "supervisor/router.h"
+#include "supervisor/own_streams.h"
 
 namespace mvm::supervisor {
 
 class MainProcess {
  public:
-  // Joins the router as a client of its own.
   MainProcess(Router& router, RotatingLog& log, std::function<void(const wire::Closed&)> on_end);
-  ~MainProcess();
   MainProcess(const MainProcess&) = delete;
   MainProcess& operator=(const MainProcess&) = delete;
 
@@ -25,11 +22,9 @@ class MainProcess {
   Result<> start(const spec::ProcessSpec& process);
 
  private:
-  Router& router_;
   RotatingLog& log_;
   std::function<void(const wire::Closed&)> on_end_;
-  Router::PeerId peer_;
-  agent_client::StreamTable streams_;
+  OwnStreams streams_;
   std::shared_ptr<agent_client::Stream> stream_;
 };
 

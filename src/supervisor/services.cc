@@ -109,22 +109,11 @@ std::string service_log_path(const std::string& data_dir, const std::string& ser
 }
 
 Services::Services(Router& router, const spec::VmSpec& vm, Handlers handlers)
-    : router_(router),
-      vm_(vm),
+    : vm_(vm),
       handlers_(std::move(handlers)),
-      peer_(router.add_peer([this](const wire::Frame& frame) {
-        if (auto done = streams_.handle(frame); !done) log::warn(done.error().text());
-      })),
-      streams_([this](std::uint32_t stream, wire::FrameType type, std::uint8_t channel,
-                      std::span<const std::byte> payload) {
-        if (auto done = router_.from_peer(peer_, wire::Frame{stream, type, channel, payload});
-            !done)
-          log::warn(done.error().text());
-      }),
+      streams_(router),
       requests_(service_requests(vm)),
       states_(first_states(requests_)) {}
-
-Services::~Services() { router_.remove_peer(peer_); }
 
 Result<> Services::start() {
   MVM_TRY(sys::make_dirs(vm_.data_dir + "/services"));

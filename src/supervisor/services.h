@@ -9,10 +9,9 @@
 #include <string>
 #include <vector>
 
-#include "agent_client/stream_table.h"
 #include "spec/vm_spec.h"
 #include "supervisor/console_log.h"
-#include "supervisor/router.h"
+#include "supervisor/own_streams.h"
 
 namespace mvm::supervisor {
 
@@ -39,9 +38,7 @@ class Services {
     // They have stopped, or nobody watches them any more.
     std::function<void()> on_end;
   };
-  // Joins the router as a client of its own.
   Services(Router& router, const spec::VmSpec& vm, Handlers handlers);
-  ~Services();
   Services(const Services&) = delete;
   Services& operator=(const Services&) = delete;
 
@@ -57,11 +54,9 @@ class Services {
   void on_closed(const wire::Closed& closed);
   void log(const wire::ServiceOutput& output);
 
-  Router& router_;
   const spec::VmSpec& vm_;
   Handlers handlers_;
-  Router::PeerId peer_;
-  agent_client::StreamTable streams_;
+  OwnStreams streams_;
   std::shared_ptr<agent_client::Stream> stream_;
   std::vector<wire::ServiceRequest> requests_;
   std::vector<wire::ServiceState> states_;

@@ -133,11 +133,23 @@ Result<store::BuildRecord> make_revision(const store::Layout& layout, store::Cat
   return publish(layout, catalog, project, fingerprint, plan, job, *built);
 }
 
+// What a manifest may say that nothing acts on yet is refused rather than left out.
+Result<> check_supported(const spec::Manifest& manifest) {
+  const auto refused = [](const std::string& what) {
+    return Error(Errc::kUnsupported, what + " cannot be built yet")
+        .with_hint("take it out of " + std::string(spec::kManifestFile));
+  };
+  if (manifest.seal == spec::Seal::kSealed) return refused("a sealed image");
+  if (!manifest.volumes.empty()) return refused("a machine with volumes");
+  return {};
+}
+
 }  // namespace
 
 Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
                                   const BuildEvents& events) {
   const Project project = MVM_TRY(load_project(request.path));
+  MVM_TRY(check_supported(project.manifest));
   const bool anew = request.force || request.refresh;
   // Before anything is read: a change during the build then shows as a change afterwards.
   const std::string fingerprint = MVM_TRY(project_fingerprint(project));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl build`: a project into an image and a revision that names it.
 //
-// Nothing is done when nothing has changed. What is done is done by mvm-build, as a process of this
-// host or in the builder's guest, from the same job.
+// Nothing is done when nothing has changed. What is done is done by mvm-build.
 #pragma once
 
 #include <functional>
@@ -18,10 +17,9 @@
 namespace mvm::workflow {
 
 struct BuildRequest {
-  std::string path = ".";        // the project, or a directory below it
-  std::string builder = "auto";  // "native", "vm" or "auto"
-  bool force = false;            // although nothing has changed
-  bool refresh = false;          // and look again at what lies elsewhere; implies force
+  std::string path = ".";  // the project, or a directory below it
+  bool force = false;      // although nothing has changed
+  bool refresh = false;    // and look again at what lies elsewhere; implies force
 };
 
 struct BuildEvents {
@@ -35,8 +33,8 @@ struct BuildResult {
   bool unchanged = false;  // it was there already
 };
 
-// Errors: those of the project, of the steps with the path of their log; kBusy when a source
-// changed meanwhile. Nothing is left then.
+// Errors: those of the project; kUnsupported for what cannot be built yet; of the steps with the
+// path of their log; kBusy when a source changed meanwhile. Nothing is left then.
 Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
                                   const BuildEvents& events);
 
