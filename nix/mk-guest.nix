@@ -3,9 +3,9 @@
 # words of mvm.toml. The attribute `spec` has the same without building anything.
 { system # the guest's: "x86_64-linux"
 , name
-, pkgs ? null # nixpkgs, for its busybox
-, busybox ? (if pkgs == null then null else "${pkgs.pkgsStatic.busybox}/bin/busybox")
-  # a static busybox: its path must end in /busybox, as "${self}/busybox" does
+, pkgs ? null # nixpkgs for the system, for its busybox
+, busybox ? (if pkgs == null then null else "${pkgs.busybox}/bin/busybox")
+  # its path must end in /busybox, as "${self}/busybox" does; one that is not of nixpkgs must be static
 , entrypoint ? { } # { shell = "text"; } or { command = [ … ]; } or { services = { NAME = { command = …; }; }; }
 , packages ? [ ] # their bin directories are the PATH
 , files ? { } # { "/etc/x" = { text = "…"; mode = "0644"; } or { source = ./x; } or { link = "/y"; }; }

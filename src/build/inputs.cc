@@ -18,7 +18,8 @@ namespace {
 
 using Kind = spec::SourceSpec::Kind;
 
-Result<> hash_entry(const std::string& path, const std::string& below, sys::Sha256& hash) {
+Result<> hash_entry(const std::string& path, const std::string& below, bool whole,
+                    sys::Sha256& hash) {
   struct stat st;
   if (::lstat(path.c_str(), &st) != 0) return Error::from_errno("open " + path);
   hash.update(below);
@@ -44,7 +45,7 @@ Result<> hash_entry(const std::string& path, const std::string& below, sys::Sha2
   const sys::UniqueFd dir = MVM_TRY(sys::open_file(path, O_RDONLY | O_DIRECTORY));
   for (const std::string& name : MVM_TRY_CTX(image::names_in(dir.get()), path)) {
     const std::string inner = (below.empty() ? "" : below + "/") + name;
-    if (!is_left_out(inner)) MVM_TRY(hash_entry(path + "/" + name, inner, hash));
+    if (whole || !is_left_out(inner)) MVM_TRY(hash_entry(path + "/" + name, inner, whole, hash));
   }
   return {};
 }
@@ -64,8 +65,8 @@ bool is_left_out(const std::string& below) {
 
 Result<std::vector<Input>> inputs_of(const spec::Manifest& manifest, const std::string& project) {
   std::vector<Input> out;
-  const auto add = [&](Role role, const std::string& what) {
-    out.push_back({role, what, in_project(project, what)});
+  const auto add = [&](Role role, const std::string& what, bool whole = false) {
+    out.push_back({role, what, in_project(project, what), whole});
   };
   const spec::SourceSpec& source = manifest.source;
   switch (source.kind) {
@@ -74,10 +75,10 @@ Result<std::vector<Input>> inputs_of(const spec::Manifest& manifest, const std::
       break;
     case Kind::kDockerfile:
       add(Role::kSource, source.what);
-      add(Role::kSource, source.context);
+      add(Role::kSource, source.context, true);
       break;
     case Kind::kFlake:
-      if (source.what.find(':') == std::string::npos) add(Role::kSource, source.what);
+      if (source.what.find(':') == std::string::npos) add(Role::kSource, source.what, true);
       break;
     case Kind::kImage: {
       const image::Source parsed =
@@ -99,7 +100,7 @@ Result<std::vector<Input>> inputs_of(const spec::Manifest& manifest, const std::
 
 Result<std::string> content_digest(const Input& input) {
   sys::Sha256 hash;
-  MVM_TRY(hash_entry(input.path, "", hash));
+  MVM_TRY(hash_entry(input.path, "", input.whole, hash));
   return hash.finish();
 }
 

@@ -19,6 +19,8 @@ struct Input {
   Role role = Role::kSource;
   std::string name;  // as the manifest says it: "site", "tar:root.tar"
   std::string path;  // absolute
+  // Whoever reads it sees all of it, also what is_left_out() elsewhere.
+  bool whole = false;
 };
 
 // The files and directories that the manifest names, in its order. Suites, registries and URLs are
@@ -32,7 +34,7 @@ Result<std::string> content_digest(const Input& input);
 // One mark of all of them. Errors: kNotFound.
 Result<std::string> fingerprint_of(const std::vector<Input>& inputs);
 
-// Not part of any build: version control's own files and links to results.
+// Not part of what we lay into an image: version control's own files and links to results.
 bool is_left_out(const std::string& below);
 
 }  // namespace mvm::build

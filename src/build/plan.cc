@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "build/inputs.h"
+#include "image/source.h"
 #include "spec/vm_spec_json.h"
 #include "sys/sha256.h"
 
@@ -46,6 +47,28 @@ std::string title_of(const spec::SourceSpec& s) {
   return out;
 }
 
+// By what an image reference names.
+void describe_image(const std::string& what, Step& step) {
+  const auto source = image::parse_source(what);
+  if (!source) return;
+  switch (source->kind) {
+    case image::SourceKind::kDebian:
+      step.tools = {"mmdebstrap"};
+      step.network = true;
+      break;
+    case image::SourceKind::kRegistry:
+      step.tools = {"skopeo"};
+      step.network = true;
+      break;
+    case image::SourceKind::kOciArchive:
+    case image::SourceKind::kDockerArchive:
+      step.tools = {"skopeo"};
+      break;
+    default:
+      break;
+  }
+}
+
 Step source_step(const spec::Manifest& m) {
   Step step;
   step.id = "source";
@@ -64,8 +87,7 @@ Step source_step(const spec::Manifest& m) {
       step.network = true;
       break;
     case Kind::kImage:
-      step.tools = {"skopeo"};
-      step.network = true;
+      describe_image(m.source.what, step);
       break;
     case Kind::kDir:
       break;
@@ -83,7 +105,10 @@ Result<Plan> make_plan(const spec::Manifest& m, const std::string& project) {
     Step& of = input.role == Role::kSource ? source : overlay;
     of.inputs.push_back({input.name, MVM_TRY(content_digest(input))});
   }
-  const Json manifest = Json::parse(spec::manifest_to_json(m));
+  // The name is no part of what is made; without one in the manifest it is the directory's.
+  spec::Manifest nameless = m;
+  nameless.name.clear();
+  const Json manifest = Json::parse(spec::manifest_to_json(nameless));
   source.key = key_of({{"format", kFormat},
                        {"arch", spec::to_string(m.arch)},
                        {"source", manifest["source"]},

@@ -23,7 +23,7 @@ struct Step {
   std::string id;                       // "source", "overlay", "assemble"
   std::string title;                    // "debian bookworm with python3"
   std::vector<std::string> tools = {};  // programs that do it
-  bool network = false;                 // it may reach the network; the others have none
+  bool network = false;                 // it may reach the network
   std::vector<PlanInput> inputs = {};
   std::string key = {};  // 64 hex characters
 };

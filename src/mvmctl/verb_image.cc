@@ -220,7 +220,9 @@ CommandSpec make_cache_command() {
         {"snapshots", layout.snapshots_dir()},
         {"kernels", layout.kernel_cache_dir()},
         {"initramfs", layout.initramfs_cache_dir()},
-        {"scratch", layout.scratch_template_dir()}};
+        {"scratch", layout.scratch_template_dir()},
+        {"build", layout.build_cache_dir()},
+        {"build-logs", layout.build_logs_dir()}};
     Table table({"what", "size", "path"});
     table.align_right(1);
     Json json = Json::object();
@@ -241,7 +243,9 @@ CommandSpec make_cache_command() {
   CommandSpec prune_spec;
   prune_spec.name = "prune";
   prune_spec.summary =
-      "remove what can be rebuilt: kernels, initramfs, scratch templates, orphaned files";
+      "remove what can be rebuilt: kernels, initramfs, scratch templates, what builds keep and "
+      "their "
+      "logs, orphaned files";
   prune_spec.options = {
       {.names = "-a,--all",
        .help = "also images that no machine uses",
@@ -253,7 +257,7 @@ CommandSpec make_cache_command() {
          MVM_TRY(workflow::list_machines(MVM_TRY(store::Layout::from_environment())))) {
       if (machine.alive) o->caches = false;
     }
-    if (!o->caches) context.note("mvmctl: machines are running; their kernels were left alone");
+    if (!o->caches) context.note("mvmctl: machines are running; caches were left alone");
     return prune(context, *o);
   };
   spec.subcommands.push_back(prune_spec);

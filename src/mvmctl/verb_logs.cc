@@ -121,13 +121,23 @@ Result<int> follow(Context& context, const store::Layout& layout, const workflow
   return 0;
 }
 
+Result<> check_service(const workflow::Machine& machine, const std::string& service) {
+  MVM_TRY(spec::check_name(service, "service"));
+  for (const wire::ServiceState& known : machine.status.services) {
+    if (known.name == service) return {};
+  }
+  return Error(Errc::kNotFound,
+               "machine '" + machine.record.name + "' has no service '" + service + "'")
+      .with_hint("list them with: mvmctl ps " + machine.record.name);
+}
+
 Result<int> logs(Context& context, const Options& o) {
   if (context.json && o.follow)
     return Error(Errc::kInvalidArgument, "--json is one document and cannot follow a log")
         .with_hint("leave out -f or --json");
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const workflow::Machine machine = MVM_TRY(workflow::find_machine(layout, o.vm));
-  if (!o.service.empty()) MVM_TRY(spec::check_name(o.service, "service"));
+  if (!o.service.empty()) MVM_TRY(check_service(machine, o.service));
   const std::string path = directory(layout, machine, o) + "/" + file_name(o);
   Follower follower(context, path);
   if (context.json || o.lines || !o.follow) {

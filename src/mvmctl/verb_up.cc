@@ -53,7 +53,7 @@ CommandSpec make_up_command() {
                           .help = "return at once, without waiting for the guest",
                           .target = &o->no_wait});
   spec.options.push_back({.names = "--idle",
-                          .help = "run no main process, whatever the image says",
+                          .help = "run no main process and no services, whatever the image says",
                           .target = &o->machine.request.idle});
   spec.options.push_back({.names = "--restart",
                           .value_name = "POLICY",

@@ -6,6 +6,7 @@ namespace mvm::spec {
 std::string guest_label(const Manifest& manifest) {
   Manifest guest = manifest;
   guest.files.clear();
+  guest.name.clear();
   return guest_to_json(guest);
 }
 

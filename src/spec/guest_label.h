@@ -14,7 +14,7 @@ namespace mvm::spec {
 
 inline constexpr char kGuestLabel[] = "mvm.guest";
 
-// JSON without what was only needed to build: source and files.
+// JSON without what was only needed to build: name, source and files.
 std::string guest_label(const Manifest& manifest);
 
 // Nothing for an image without the label. Errors: kCorrupt.

@@ -128,6 +128,9 @@ struct GivenSource {
   std::optional<std::vector<std::string>> packages, hooks;
 };
 
+// As many as the agent takes: wire::kMaxServices.
+constexpr std::size_t kMostServices = 64;
+
 constexpr std::array<std::string_view, 5> kKinds = {"flake", "dockerfile", "image", "debian",
                                                     "dir"};
 
@@ -288,6 +291,9 @@ Type<std::vector<ServiceSpec>> services() {
       out.push_back(value);
       out.back().name = key;
     }
+    if (out.size() > kMostServices)
+      return node.error(std::to_string(out.size()) + " are more than " +
+                        std::to_string(kMostServices));
     for (const ServiceSpec& s : out) {
       for (const std::string& other : s.after) {
         if (!waits.contains(other))

@@ -116,6 +116,15 @@ tcp = 5432
   EXPECT_EQ(m.source.profile, "default");
 }
 
+TEST(Manifest, HasNoMoreServicesThanTheAgentTakes) {
+  std::string text = "[source]\nimage = \"busybox\"\n";
+  for (int i = 0; i < 64; ++i)
+    text += "[services.s" + std::to_string(i) + "]\ncommand = [\"x\"]\n";
+  EXPECT_EQ(read(text).services.size(), 64U);
+  EXPECT_THAT(refused(text + "[services.one-more]\ncommand = [\"x\"]\n").text(),
+              HasSubstr("services: 65 are more than 64"));
+}
+
 TEST(Manifest, NeedsExactlyOneSource) {
   EXPECT_EQ(refused("name = \"a\"").text(), "mvm.toml:1:1: 'source' is missing");
   EXPECT_THAT(refused("[source]").text(), HasSubstr("names nothing to make the image from"));

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 
+#include <algorithm>
 #include <array>
 
 #include "backend/registry/registry.h"
@@ -16,6 +17,8 @@ namespace {
 
 // After the guest has been asked to stop and its grace has passed, it has this long to sync.
 constexpr Millis kSyncGrace{2000};
+// What is left to the rest of the guest when its services have used up the time.
+constexpr Millis kLeastGrace{500};
 // As long as a save may take that a stop has to wait for.
 constexpr Millis kMostHeld{10 * 60 * 1000};
 // An engine whose guest is done has this long to tell what it has counted.
@@ -226,10 +229,12 @@ void GuestRun::shut_down(Millis grace, int signum) {
 // than the machine's, which counts.
 void GuestRun::stop_services(Millis grace, int signum) {
   if (services_ == nullptr || !services_->running()) return ask_to_stop(grace, signum);
-  on_services_stopped_ = [this, grace, signum] {
+  const Clock::time_point until = Clock::now() + grace;
+  on_services_stopped_ = [this, until, signum] {
     loop_.cancel(stop_timer_);
     on_services_stopped_ = {};
-    if (!ended_) ask_to_stop(grace, signum);
+    const auto left = std::chrono::duration_cast<Millis>(until - Clock::now());
+    if (!ended_) ask_to_stop(std::max(left, kLeastGrace), signum);
   };
   stop_timer_ = loop_.after(grace, [this] {
     log::warn("the services did not stop in time");

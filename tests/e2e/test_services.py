@@ -63,6 +63,8 @@ def test_each_service_has_a_log_of_its_own(machine):
     home.ok("wait", "--for", "health", "--timeout", f"{int(20 * SLOWNESS)}s", "m")
     assert sorted(home.ok("logs", "--service", "db", "m").text.splitlines()) == ["db on m as nobody", "oops"]
     assert home.ok("logs", "--service", "web", "m").text == ""
+    unknown = home.run("logs", "-f", "--service", "nobody", "m")
+    assert unknown.code == 125 and "has no service 'nobody'" in unknown.errors
     wrong = home.run("logs", "--service", "../status", "m")
     assert wrong.code == 64 and "service name" in wrong.errors
 

@@ -284,3 +284,41 @@ echo $code"""
     assert (home.work / "out").read_text() == "here\n"
     assert json.loads((home.work / "list").read_text())["snapshots"] == []
     assert (home.work / "left").read_text() == ""
+
+
+@saves
+def test_a_restored_machine_keeps_its_services(home):
+    root = home.work / "project"
+    root.mkdir()
+    (root / "mvm.toml").write_text(
+        """
+[source]
+image = "busybox"
+[services.db]
+command = "trap 'echo stops; exit 0' TERM; while :; do sleep 0.1; done"
+restart = "always"
+[services.db.health]
+command = "true"
+"""
+    )
+    home.ok("build", root)
+    home.ok("up", "--name", "one", "--memory", "160M", root)
+    home.ok("wait", "--for", "health", "one", timeout=120)
+    (before,) = home.json("ps", "--json", "one")["services"]
+    saved(home, machine="one")
+    restored(home, "two")
+    home.ok("wait", "--for", "health", "two", timeout=120)
+    (after,) = home.json("ps", "--json", "two")["services"]
+    assert (after["phase"], after["pid"], after["restarts"]) == ("running", before["pid"], 0)
+    in_guest(home, "two", f"kill -9 {after['pid']}")
+    wait_until(
+        lambda: (s := home.json("ps", "--json", "two")["services"][0])["restarts"] == 1 and s["phase"] == "running",
+        20 * SLOWNESS,
+        "the restart",
+    )
+    (untouched,) = home.json("ps", "--json", "one")["services"]
+    assert untouched["restarts"] == 0
+    home.ok("stop", "two", timeout=120)
+    assert home.ok("logs", "-s", "db", "two").text == "stops\n"
+    home.ok("rm", "-f", "one", "two")
+    home.ok("snapshot", "rm", "warm")
