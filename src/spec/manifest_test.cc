@@ -118,8 +118,7 @@ tcp = 5432
 
 TEST(Manifest, HasNoMoreServicesThanTheAgentTakes) {
   std::string text = "[source]\nimage = \"busybox\"\n";
-  for (int i = 0; i < 64; ++i)
-    text += "[services.s" + std::to_string(i) + "]\ncommand = [\"x\"]\n";
+  for (int i = 0; i < 64; ++i) text += "[services.s" + std::to_string(i) + "]\ncommand = [\"x\"]\n";
   EXPECT_EQ(read(text).services.size(), 64U);
   EXPECT_THAT(refused(text + "[services.one-more]\ncommand = [\"x\"]\n").text(),
               HasSubstr("services: 65 are more than 64"));
