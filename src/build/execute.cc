@@ -8,6 +8,7 @@
 #include "image/assemble.h"
 #include "image/tar_file.h"
 #include "spec/guest_label.h"
+#include "spec/words.h"
 #include "sys/files.h"
 #include "sys/io.h"
 #include "sys/sha256.h"
@@ -18,13 +19,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::uint32_t kFileMode = 0644;
-
-// "NAME=VALUE" with the same name gives way.
-void set_variable(std::vector<std::string>& env, const std::string& name,
-                  const std::string& value) {
-  std::erase_if(env, [&](const std::string& entry) { return entry.starts_with(name + "="); });
-  env.push_back(name + "=" + value);
-}
 
 // The flake's guest with the manifest's words over it: tables are joined, lists and texts replaced.
 Result<spec::Manifest> over_flake(const spec::Manifest& manifest, const spec::Manifest& flake) {
@@ -105,7 +99,7 @@ Result<Merged> merge(const spec::Manifest& manifest, const SourceLayers& source)
     config.entrypoint.clear();
     config.cmd = m.entrypoint;
   }
-  for (const auto& [name, value] : m.env) set_variable(config.env, name, value);
+  for (const auto& [name, value] : m.env) spec::set_variable(config.env, name, value);
   if (!m.user.empty()) config.user = m.user;
   if (!m.working_dir.empty()) config.working_dir = m.working_dir;
   config.labels[spec::kGuestLabel] = spec::guest_label(m);

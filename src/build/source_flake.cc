@@ -23,16 +23,14 @@ std::vector<std::string> nix(const std::string& store) {
           "--option", "download-attempts", "1", "--store", store};
 }
 
-std::string flake_reference(const Shop& shop) {
+Result<std::string> flake_reference(const Shop& shop) {
   const spec::Manifest& manifest = shop.job.manifest;
-  const std::string& what = manifest.source.what;
-  std::string path = what;
-  if (what.find(':') == std::string::npos) {
-    path = (std::filesystem::path(shop.job.project) / what).lexically_normal().string();
-    while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-    path = "path:" + path;
-  }
-  return path + "#packages." + std::string(spec::to_string(manifest.arch)) + "-linux." +
+  std::string flake = manifest.source.what;
+  // A flake of the project is the first input; what lies elsewhere is none.
+  const std::vector<Input> inputs = MVM_TRY(inputs_of(manifest, shop.job.project));
+  if (!inputs.empty() && inputs.front().role == Role::kSource)
+    flake = "path:" + inputs.front().path;
+  return flake + "#packages." + std::string(spec::to_string(manifest.arch)) + "-linux." +
          manifest.source.profile;
 }
 
@@ -77,7 +75,7 @@ Result<SourceLayers> from_flake(const Shop& shop, const std::string& dir) {
   argv.insert(argv.end(), {"build", "--no-link", "--json", "--no-write-lock-file"});
   if (!shop.job.nix_library.empty())
     argv.insert(argv.end(), {"--override-input", "mvm", "path:" + shop.job.nix_library});
-  argv.push_back(flake_reference(shop));
+  argv.push_back(MVM_TRY(flake_reference(shop)));
   const Tool build{.step = "source", .argv = argv, .network = true, .explain = explain};
   const std::string package = MVM_TRY(only_output(MVM_TRY(run_tool(shop, build))));
   // The store's root stands for /: what lies at /nix/store/X is at STORE/nix/store/X.

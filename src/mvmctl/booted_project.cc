@@ -39,7 +39,7 @@ Result<BootedProject> revision_of(Context& context, const store::Layout& layout,
   const workflow::Revision revision = MVM_TRY(workflow::current_revision(layout, catalog, project));
   if (revision.drift == workflow::Drift::kChanged)
     context.note("mvmctl: " + project.manifest.name + " has changed since revision " +
-                 revision.build.revision.substr(0, 12) +
+                 workflow::short_revision(revision.build.revision) +
                  " was built, which is booted; --build builds it first");
   return BootedProject{
       workflow::image_ref(revision.build),

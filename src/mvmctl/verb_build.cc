@@ -64,7 +64,7 @@ Result<int> build(Context& context, const Options& o) {
                               .set("steps", report.steps_json()));
     return 0;
   }
-  context.note(result.build.name + ": revision " + result.build.revision.substr(0, 12) +
+  context.note(result.build.name + ": revision " + workflow::short_revision(result.build.revision) +
                (result.unchanged ? ", nothing has changed" : ""));
   context.print(result.build.image_digest + "\n");
   return 0;

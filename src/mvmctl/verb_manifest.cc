@@ -36,8 +36,8 @@ Result<int> list(Context& context) {
   for (const store::BuildRecord& b : MVM_TRY(catalog.list_builds())) {
     if (context.quiet) context.print(b.revision + "\n");
     array.add(build_json(b));
-    table.add({b.name, b.revision.substr(0, kShort), b.image_digest.substr(0, kShort), b.tags,
-               age(b.built_ms), b.project});
+    table.add({b.name, workflow::short_revision(b.revision), b.image_digest.substr(0, kShort),
+               b.tags, age(b.built_ms), b.project});
   }
   if (context.json)
     context.print_json(1, Json::object().set("builds", array));
@@ -88,7 +88,7 @@ Result<int> verify(Context& context, const std::string& name) {
   if (context.json)
     context.print_json(1, build_json(build).set("verified", true));
   else
-    context.print(build.name + " " + build.revision.substr(0, kShort) + ": ok\n");
+    context.print(build.name + " " + workflow::short_revision(build.revision) + ": ok\n");
   return 0;
 }
 

@@ -61,6 +61,12 @@ std::string format_forward(const PortForward& f) {
          (f.protocol == Protocol::kUdp ? "/udp" : "");
 }
 
+void set_variable(std::vector<std::string>& env, const std::string& name,
+                  const std::string& value) {
+  std::erase_if(env, [&](const std::string& entry) { return entry.starts_with(name + "="); });
+  env.push_back(name + "=" + value);
+}
+
 Result<RestartPolicy> parse_restart(std::string_view text) {
   constexpr std::string_view kOnFailure = "on-failure";
   RestartPolicy out;

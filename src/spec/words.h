@@ -4,6 +4,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/result.h"
 #include "spec/vm_spec.h"
@@ -19,5 +20,8 @@ std::string format_forward(const PortForward& forward);
 
 // "no", "on-failure", "on-failure:3". Errors: kInvalidArgument quoting it.
 Result<RestartPolicy> parse_restart(std::string_view text);
+
+// Gives an environment of "NAME=VALUE" this variable, in the place of one of the same name.
+void set_variable(std::vector<std::string>& env, const std::string& name, const std::string& value);
 
 }  // namespace mvm::spec

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "spec/words.h"
 #include "sys/io.h"
 #include "sys/signals.h"
 
@@ -53,11 +54,7 @@ wire::ServiceRequest request_of(const spec::ServiceSpec& service,
   out.name = service.name;
   out.exec = exec_of(defaults);
   out.exec.argv = service.command;
-  for (const auto& [name, value] : service.env) {
-    std::erase_if(out.exec.env,
-                  [&n = name](const std::string& e) { return e.starts_with(n + "="); });
-    out.exec.env.push_back(name + "=" + value);
-  }
+  for (const auto& [name, value] : service.env) spec::set_variable(out.exec.env, name, value);
   if (!service.user.empty()) out.exec.user = service.user;
   if (!service.working_dir.empty()) out.exec.working_dir = service.working_dir;
   out.restart = static_cast<wire::ServiceRestart>(service.restart);

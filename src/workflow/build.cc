@@ -14,8 +14,6 @@
 namespace mvm::workflow {
 namespace {
 
-constexpr std::size_t kShortRevision = 12;
-
 bool has_image(const store::Layout& layout, const store::BuildRecord& build) {
   return sys::path_exists(layout.blob_path(build.image_digest));
 }
@@ -72,8 +70,8 @@ Error with_logs(Error error, const store::Layout& layout, const std::string& wor
                 const std::string& revision) {
   for (const std::string& path : sys::children(work)) {
     if (!path.ends_with(".log")) continue;
-    const std::string kept = layout.build_logs_dir() + "/" + revision.substr(0, kShortRevision) +
-                             "-" + std::filesystem::path(path).filename().string();
+    const std::string kept = layout.build_logs_dir() + "/" + short_revision(revision) + "-" +
+                             std::filesystem::path(path).filename().string();
     const auto text = sys::read_file(path);
     if (!text || !sys::make_dirs(layout.build_logs_dir()) || !sys::write_atomic(kept, *text))
       continue;

@@ -25,7 +25,6 @@ struct BuildRequest {
 struct BuildEvents {
   std::function<void(const build::Plan&)> on_plan;
   std::function<void(const build::Event&)> on_event;
-  std::function<void(const std::string&)> on_step;  // other work that may take a second
 };
 
 struct BuildResult {

@@ -62,9 +62,13 @@ Result<std::string> project_fingerprint(const Project& project) {
                          MVM_TRY(build::fingerprint_of(inputs)));
 }
 
+std::string short_revision(const std::string& revision) {
+  constexpr std::size_t kShort = 12;
+  return revision.substr(0, kShort);
+}
+
 std::string image_ref(const store::BuildRecord& build) {
-  constexpr std::size_t kShortRevision = 12;
-  return "build:" + build.name + "@" + build.revision.substr(0, kShortRevision);
+  return "build:" + build.name + "@" + short_revision(build.revision);
 }
 
 Result<Revision> current_revision(const store::Layout& layout, const store::Catalog& catalog,

@@ -28,6 +28,9 @@ Result<Project> load_project(const std::string& path);
 // A cheap mark of everything on this disk that a build of it reads. Errors: kNotFound.
 Result<std::string> project_fingerprint(const Project& project);
 
+// As people are shown a revision, and as names have it.
+std::string short_revision(const std::string& revision);
+
 // The name of a build's image: "build:web@3f2a…". Images of equal content may differ in what runs.
 std::string image_ref(const store::BuildRecord& build);
 
