@@ -383,12 +383,13 @@ def test_a_debian_recipe_with_python_and_a_hook_is_the_same_twice(home):
 SLEEPER = """
 FROM scratch
 COPY busybox /bin/busybox
-RUN ["/bin/busybox", "sh", "-c", "echo begun; /bin/busybox sleep %s"]
+RUN ["/bin/busybox", "sh", "-c", "echo %s; /bin/busybox sleep %s"]
 """
 
 
 def sleeping_build(home, seconds):
-    root = with_busybox(project(home, '[source]\ndockerfile = "Dockerfile"\n', Dockerfile=SLEEPER % seconds))
+    # The home's name makes it a RUN of its own: homes share a cache of layers, which may know this one already.
+    root = with_busybox(project(home, '[source]\ndockerfile = "Dockerfile"\n', Dockerfile=SLEEPER % (home.root.name, seconds)))
     build = home.popen("build", root)
     wait_until(
         lambda: any(f"sleep {seconds}" in line and "busybox" in line for line in command_lines()), 30, "the RUN"
