@@ -22,6 +22,8 @@ constexpr Millis kMostBackoff{30'000};
 constexpr Millis kRanWell{10'000};
 constexpr std::uint32_t kIn = EPOLLIN;
 constexpr std::size_t kChunk = 16384;
+// More than a pipe holds: what somebody outside its group still writes waits for its turn.
+constexpr int kLastChunks = 16;
 
 // Whose output a check's is: read, so that the check can write, and dropped.
 constexpr char kNobody[] = "";
@@ -156,7 +158,16 @@ void Manager::on_child() {
   }
 }
 
+// Its last words go before its end: after the end of the last service nobody reads any more.
+void Manager::read_last_words(const std::string& name) {
+  for (Output& output : outputs_) {
+    if (output.name != name) continue;
+    for (int i = 0; i < kLastChunks && read(output); ++i) continue;
+  }
+}
+
 void Manager::on_ended(Unit& unit, int wait_status) {
+  read_last_words(unit.request.name);
   unit.state.pid = 0;
   unit.check.reset();
   if (unit.timer) loop_.cancel(*unit.timer);
@@ -250,27 +261,29 @@ bool Manager::done() const {
 void Manager::watch(const std::string& name, sys::UniqueFd fd) {
   Output& output = outputs_.emplace_back(Output{name, std::move(fd), false});
   if (auto added = loop_.add(output.fd.get(), reading_ ? kIn : 0,
-                             [this, &output](std::uint32_t) { read(output); });
+                             [this, &output](std::uint32_t) { (void)read(output); });
       !added)
     output.gone = true;
 }
 
-void Manager::read(Output& output) {
-  if (output.gone) return;
+bool Manager::read(Output& output) {
+  if (output.gone) return false;
   std::array<std::byte, kChunk> chunk;
   const auto count = sys::read_some(output.fd.get(), chunk);
-  if (!count && count.error().errnum() == EAGAIN) return;
+  if (!count && count.error().errnum() == EAGAIN) return false;
   if (!count || *count == 0) {
     loop_.remove(output.fd.get());
     output.fd.reset();
     output.gone = true;
-    return loop_.defer(this, [this] { sweep(); });
+    loop_.defer(this, [this] { sweep(); });
+    return false;
   }
-  if (output.name == kNobody) return;
+  if (output.name == kNobody) return true;
   const std::string text(reinterpret_cast<const char*>(chunk.data()), *count);
   listeners_.tell(wire::record(
       wire::encode(wire::ServiceRecord{std::nullopt, wire::ServiceOutput{output.name, text}})));
   if (listeners_.congested()) read_all(false);
+  return true;
 }
 
 // While somebody has much to take, services that say more wait in their write, as on any pipe.

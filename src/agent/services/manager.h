@@ -67,7 +67,9 @@ class Manager {
   void stop_next();
   void tell(const Unit& unit);
   void watch(const std::string& name, sys::UniqueFd fd);
-  void read(Output& output);
+  // There was something, and there may be more.
+  bool read(Output& output);
+  void read_last_words(const std::string& name);
   void read_all(bool on);
   void sweep();
 

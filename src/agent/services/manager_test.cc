@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #include "sys/io.h"
 #include "sys/signals.h"
@@ -133,6 +134,16 @@ TEST_F(ManagerTest, TellsWhatAServiceSaysAndHowItEnds) {
   EXPECT_EQ(states_["one"].message, "exit code 3");
   EXPECT_TRUE(until([&] { return said_["one"].size() == 8; }));
   EXPECT_THAT(said_["one"], HasSubstr("err\n"));
+}
+
+TEST_F(ManagerTest, TheLastWordsOfAServiceAreToldBeforeItsEnd) {
+  run({shell("one", "echo last; kill -9 $$")});
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_ALL, 0, &info, WEXITED | WNOWAIT), 0);
+  // As when both have come by the time that the manager looks.
+  manager_->on_child();
+  EXPECT_TRUE(until_phase("one", ServicePhase::kFailed));
+  EXPECT_EQ(said_["one"], "last\n");
 }
 
 TEST_F(ManagerTest, AServiceThatEndsWellAndNeedNotRunAgainIsDone) {
