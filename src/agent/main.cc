@@ -124,6 +124,8 @@ Result<int> configure(Boot& boot, const wire::Configure& message) {
     boot.network_loaded = true;
     return {};
   }));
+  for (const wire::VolumeMount& volume : message.volumes)
+    boot.root.volumes.push_back(MVM_TRY(mount_volume(volume)));
   // A machine of the other channel is not restored, so nobody will want them later.
   if (boot.network_loaded || boot.options.vsock_port == 0)
     forget_modules(boot.initramfs.get(), boot.modules);

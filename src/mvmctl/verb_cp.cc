@@ -2,7 +2,7 @@
 // `mvmctl cp` and `mvmctl diff`: files in and out, and what has changed.
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "workflow/copy.h"
 

@@ -3,7 +3,7 @@
 #include <unistd.h>
 
 #include "cli/exit.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/vm_spec_json.h"
 

@@ -6,7 +6,7 @@
 #include <list>
 
 #include "agent_client/forward.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/words.h"
 #include "sys/signals.h"

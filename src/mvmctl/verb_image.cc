@@ -2,8 +2,8 @@
 // `mvmctl image pull|ls|inspect|rm|prune`.
 #include "cli/output.h"
 #include "image/source.h"
-#include "mvmctl/create_events.h"
-#include "mvmctl/machine_options.h"
+#include "mvmctl/shared/create_events.h"
+#include "mvmctl/shared/machine_options.h"
 #include "mvmctl/verbs.h"
 #include "spec/vm_spec_json.h"
 #include "store/catalog.h"

@@ -7,7 +7,7 @@
 #include <array>
 
 #include "cli/output.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/words.h"
 #include "sys/io.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl pause` and `mvmctl resume`: a machine that stands still, and goes on where it stood.
-#include "mvmctl/machine_list.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/machine_list.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 
 namespace mvm::cli {

@@ -4,10 +4,10 @@
 
 #include "cli/exit.h"
 #include "cli/output.h"
-#include "mvmctl/booted_project.h"
-#include "mvmctl/create_events.h"
-#include "mvmctl/machine_options.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/project/booted_project.h"
+#include "mvmctl/shared/create_events.h"
+#include "mvmctl/shared/machine_options.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/vm_spec_json.h"
 
@@ -31,11 +31,13 @@ wire::Open open_request(const workflow::Created& created, const Options& o) {
   return open;
 }
 
-// The command has ended or failed to: the machine goes, then its record.
-Result<> dispose(const store::Layout& layout, agent_client::Client& client, const std::string& id) {
-  client.request_stop({0, true});
+// The command has ended or failed to: the machine goes, then its record. Its own disk is thrown
+// away; for a volume's sake the guest is asked to write what it has not yet.
+Result<> dispose(const store::Layout& layout, agent_client::Client& client,
+                 const spec::VmSpec& vm) {
+  client.request_stop({500, vm.volumes.empty()});
   (void)client.wait_stopped(Deadline::after(Millis(10'000), "the end of the machine"));
-  return workflow::forget(layout, id);
+  return workflow::forget(layout, vm.id);
 }
 
 Result<int> run_command(Context& context, const Options& o, agent_client::Client& client,
@@ -72,7 +74,7 @@ Result<int> run(Context& context, const Options& o) {
   auto client = MVM_TRY(agent_client::Client::attach(loop, std::move(created.connection)));
   Captured captured;
   auto code = run_command(context, o, *client, created, captured);
-  auto disposed = dispose(layout, *client, created.vm.id);
+  auto disposed = dispose(layout, *client, created.vm);
   // A boot that took too long is a failure of ours, not a timeout of the command.
   if (!code && code.error().code() == Errc::kTimeout)
     return std::move(code).error().with_code(Errc::kGuestFault);

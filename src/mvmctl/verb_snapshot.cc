@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl snapshot create|ls|inspect|rm|restore`: machines as they were.
 #include "cli/output.h"
-#include "mvmctl/create_events.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/create_events.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/words.h"
 #include "sys/io.h"

@@ -2,8 +2,8 @@
 // `mvmctl stop`, `kill`, `rm` and `wait`: the end of machines.
 #include "cli/exit.h"
 #include "cli/output.h"
-#include "mvmctl/machine_list.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/machine_list.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 
 namespace mvm::cli {

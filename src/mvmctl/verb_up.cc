@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl up`: a machine that stays.
-#include "mvmctl/booted_project.h"
-#include "mvmctl/create_events.h"
-#include "mvmctl/machine_options.h"
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/project/booted_project.h"
+#include "mvmctl/shared/create_events.h"
+#include "mvmctl/shared/machine_options.h"
+#include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 
 namespace mvm::cli {

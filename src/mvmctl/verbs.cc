@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include "mvmctl/project/verbs.h"
+
 namespace mvm::cli {
 
 std::span<const VerbEntry> verbs() {
@@ -38,6 +40,8 @@ std::span<const VerbEntry> verbs() {
       VerbEntry{"image", kStore, "pull, list and remove images", make_image_command},
       VerbEntry{"snapshot", kStore, "save machines and start from what was saved",
                 make_snapshot_command},
+      VerbEntry{"volume", kStore, "list and remove disks that outlive machines",
+                make_volume_command},
       VerbEntry{"kernel", kStore, "fetch, list and remove kernels", make_kernel_command},
       VerbEntry{"cache", kStore, "show and free what mvm keeps on disk", make_cache_command},
       VerbEntry{"doctor", kHost, "examine this host and say what to do", make_doctor_command},

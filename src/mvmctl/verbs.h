@@ -12,7 +12,8 @@ namespace mvm::cli {
 // Every verb, in the order of the overview; hidden ones (empty group) last.
 std::span<const VerbEntry> verbs();
 
-// The factories, each in the verb_*.cc file of its name or of its nearest relative.
+// The factories, each in the verb_*.cc file of its name or of its nearest relative. Those of
+// projects: project/verbs.h.
 CommandSpec make_run_command();
 CommandSpec make_up_command();
 CommandSpec make_exec_command();
@@ -29,12 +30,9 @@ CommandSpec make_resume_command();
 CommandSpec make_stop_command();
 CommandSpec make_kill_command();
 CommandSpec make_rm_command();
-CommandSpec make_init_command();
-CommandSpec make_validate_command();
-CommandSpec make_build_command();
-CommandSpec make_manifest_command();
 CommandSpec make_image_command();
 CommandSpec make_snapshot_command();
+CommandSpec make_volume_command();
 CommandSpec make_kernel_command();
 CommandSpec make_cache_command();
 CommandSpec make_doctor_command();

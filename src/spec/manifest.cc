@@ -364,6 +364,8 @@ Result<> check_whole(const Manifest& m, const TomlNode& node) {
   if (m.health && m.entrypoint.empty())
     return node.error("'health' is the entrypoint's, and there is none")
         .with_hint("give it to a service: [services.NAME.health]");
+  if (m.volumes.size() > kMaxVolumes)
+    return node.error("a machine has at most " + std::to_string(kMaxVolumes) + " volumes");
   std::set<std::string> names;
   std::set<std::string> paths;
   for (const VolumeSpec& v : m.volumes) {

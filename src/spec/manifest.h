@@ -51,13 +51,6 @@ struct FileSpec {
   std::optional<std::uint32_t> mode;  // of a file; else 0644, or what that of `from` is
 };
 
-// A disk that outlives the machine.
-struct VolumeSpec {
-  std::string name;
-  std::string path;  // absolute, in the guest
-  Bytes size = gibibytes(1);
-};
-
 struct ResourceSpec {
   std::uint32_t vcpus = 1;
   Bytes memory = mebibytes(512);

@@ -64,6 +64,26 @@ struct LimitSpec {
   Millis boot_deadline = Millis(60'000);
 };
 
+// A disk that outlives the machine, as it is asked for.
+struct VolumeSpec {
+  std::string name;
+  std::string path;  // absolute, in the guest
+  Bytes size = gibibytes(1);
+};
+constexpr std::size_t kMaxVolumes = 8;
+
+// The same, found: ext4, written to by one machine at a time.
+struct VolumeDisk {
+  std::string name;
+  std::string guest_path;
+  std::string disk_path;
+};
+
+// What the guest finds the disk of a volume by. Units: 20 bytes at most, the serial of virtio-blk.
+inline std::string volume_serial(std::size_t index) {
+  return "mvm_volume_" + std::to_string(index);
+}
+
 struct VmSpec {
   std::string id;  // 16 hex characters
   std::string name;
@@ -80,6 +100,7 @@ struct VmSpec {
   std::string image_ref;
   std::string image_digest;
   std::string scratch_path;  // ext4 of this machine alone; empty: writes go to guest memory
+  std::vector<VolumeDisk> volumes;
   std::string hostname;
   NetworkSpec network;
   LimitSpec limits;

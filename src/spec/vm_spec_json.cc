@@ -121,6 +121,27 @@ void read_limits(const json* object, std::string* bad, LimitSpec& limits) {
   limits.ttl = Millis(static_cast<std::int64_t>(ms));
 }
 
+json volumes_json(const std::vector<VolumeDisk>& volumes) {
+  json out = json::array();
+  for (const VolumeDisk& v : volumes)
+    out.push_back({{"name", v.name}, {"guest_path", v.guest_path}, {"disk_path", v.disk_path}});
+  return out;
+}
+
+void read_volumes(const json& list, std::string* bad, std::vector<VolumeDisk>& volumes) {
+  for (const json& item : list) {
+    if (!item.is_object()) {
+      *bad = "volumes";
+      return;
+    }
+    Fields in(item, bad);
+    VolumeDisk& volume = volumes.emplace_back();
+    in.read("name", volume.name);
+    in.read("guest_path", volume.guest_path);
+    in.read("disk_path", volume.disk_path);
+  }
+}
+
 void read_process(const json* object, std::string* bad, ProcessSpec& process) {
   if (object == nullptr) return;
   Fields in(*object, bad);
@@ -217,6 +238,7 @@ std::string to_json(const VmSpec& vm) {
   out["exec_defaults"] = process_json(vm.exec_defaults);
   if (!vm.restore_dir.empty()) out["restore_dir"] = vm.restore_dir;
   if (!vm.jailer_program.empty()) out["jailer_program"] = vm.jailer_program;
+  if (!vm.volumes.empty()) out["volumes"] = volumes_json(vm.volumes);
   if (vm.process) out["process"] = process_json(*vm.process);
   if (!vm.services.empty() || vm.health) out["guest"] = guest_json(vm);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -246,6 +268,7 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   if (in.has("jail_user")) in.read("jail_user", vm.jail_user);
   if (in.has("restore_dir")) in.read("restore_dir", vm.restore_dir);
   if (in.has("jailer_program")) in.read("jailer_program", vm.jailer_program);
+  if (in.has("volumes")) read_volumes(root["volumes"], &bad, vm.volumes);
   read_network(in.object("network"), &bad, vm.network);
   read_limits(in.object("limits"), &bad, vm.limits);
   if (const json* restart = in.object("restart")) {

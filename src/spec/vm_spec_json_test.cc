@@ -30,6 +30,7 @@ VmSpec full() {
   vm.image_ref = "debian:bookworm";
   vm.image_digest = std::string(64, 'a');
   vm.scratch_path = "/data/scratch.img";
+  vm.volumes = {{"data", "/srv", "/data/volumes/data/disk.img"}};
   vm.hostname = "höst";
   vm.network = {NetworkMode::kNone,
                 {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"127.0.0.1", 53, 5353, Protocol::kUdp}}};
@@ -115,7 +116,8 @@ TEST(VmSpecJson, NamesAFieldThatIsMissing) {
   for (const auto& [key, value] : whole.items()) {
     json changed = object();
     changed.erase(key);
-    const bool optional = key == "process" || key == "jail" || key == "jail_user";
+    const bool optional =
+        key == "process" || key == "jail" || key == "jail_user" || key == "volumes";
     const bool required = !optional && key != "schema";
     const Error error = refusal(changed);
     EXPECT_EQ(error.code() == Errc::kCorrupt, required) << key;

@@ -67,6 +67,28 @@ void set_variable(std::vector<std::string>& env, const std::string& name,
   env.push_back(name + "=" + value);
 }
 
+Result<VolumeSpec> parse_volume(std::string_view text) {
+  const auto bad = [&](std::string_view hint) {
+    return Error(Errc::kInvalidArgument, "'" + std::string(text) + "' is not a volume")
+        .with_hint(std::string(hint));
+  };
+  if (text.starts_with('/') || text.starts_with('.'))
+    return bad(
+        "directories of this host are not mounted, mvmctl cp copies them; write "
+        "NAME:PATH[:SIZE]");
+  VolumeSpec out;
+  const std::size_t colon = text.find(':');
+  if (colon == std::string_view::npos) return bad("write NAME:PATH[:SIZE], as in data:/srv:10G");
+  out.name = std::string(text.substr(0, colon));
+  std::string_view path = text.substr(colon + 1);
+  if (const std::size_t second = path.find(':'); second != std::string_view::npos) {
+    out.size = MVM_TRY(parse_size(path.substr(second + 1)));
+    path = path.substr(0, second);
+  }
+  out.path = std::string(path);
+  return out;
+}
+
 Result<RestartPolicy> parse_restart(std::string_view text) {
   constexpr std::string_view kOnFailure = "on-failure";
   RestartPolicy out;

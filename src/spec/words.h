@@ -18,6 +18,9 @@ Result<> check_name(const std::string& name, std::string_view what = "machine");
 Result<PortForward> parse_forward(std::string_view text);
 std::string format_forward(const PortForward& forward);
 
+// "NAME:PATH[:SIZE]", as in "data:/var/lib/data:10G". Errors: kInvalidArgument quoting it.
+Result<VolumeSpec> parse_volume(std::string_view text);
+
 // "no", "on-failure", "on-failure:3". Errors: kInvalidArgument quoting it.
 Result<RestartPolicy> parse_restart(std::string_view text);
 

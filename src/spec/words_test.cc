@@ -64,6 +64,20 @@ INSTANTIATE_TEST_SUITE_P(Words, BadForward,
                                          "80:80/sctp", "80:80/", "-1:80", "1:2:3:4",
                                          "127.0.0.1,x:80:80"));
 
+TEST(Volume, HasNamePathAndSize) {
+  const VolumeSpec given = parse_volume("data:/var/lib/data:10G").value();
+  EXPECT_EQ(given.name, "data");
+  EXPECT_EQ(given.path, "/var/lib/data");
+  EXPECT_EQ(given.size, gibibytes(10));
+  EXPECT_EQ(parse_volume("data:/srv").value().size, gibibytes(1));
+}
+
+TEST(Volume, OfADirectoryOfTheHostIsRefusedWithTheWayRound) {
+  EXPECT_THAT(parse_volume("/srv:/srv").error().hint(), testing::HasSubstr("mvmctl cp"));
+  EXPECT_EQ(parse_volume("data").error().code(), Errc::kInvalidArgument);
+  EXPECT_EQ(parse_volume("data:/srv:x").error().code(), Errc::kInvalidArgument);
+}
+
 TEST(Restart, KnowsItsPolicies) {
   EXPECT_FALSE(parse_restart("no").value().on_failure);
   EXPECT_TRUE(parse_restart("on-failure").value().on_failure);

@@ -42,6 +42,11 @@ struct Layout {
   std::string vms_dir() const { return data_dir + "/vms"; }
   // Scratch disk, logs and status of a machine.
   std::string vm_dir(std::string_view id) const { return vms_dir() + "/" + std::string(id); }
+  std::string volumes_dir() const { return data_dir + "/volumes"; }
+  // Disk and lock of a volume.
+  std::string volume_dir(std::string_view name) const {
+    return volumes_dir() + "/" + std::string(name);
+  }
   std::string snapshots_dir() const { return data_dir + "/snapshots"; }
   // State, memory and scratch disk of a snapshot; nothing in it is changed once a record names it.
   std::string snapshot_dir(std::string_view id) const {

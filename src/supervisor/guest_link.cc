@@ -87,6 +87,8 @@ wire::Configure configure_for(const spec::VmSpec& vm, const backend::LaunchPlan&
     out.network = wire::NetworkConfig{
         plan.network->address, plan.network->prefix, plan.network->gateway, {plan.network->dns}};
   out.pids_limit = vm.limits.pids;
+  for (std::size_t i = 0; i < vm.volumes.size(); ++i)
+    out.volumes.push_back({spec::volume_serial(i), vm.volumes[i].name, vm.volumes[i].guest_path});
   return out;
 }
 

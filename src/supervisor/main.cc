@@ -31,6 +31,8 @@ Result<> supervise(sys::UniqueFd founder, sys::UniqueFd control) {
   const spec::VmSpec vm =
       MVM_TRY(spec::vm_spec_from_json(MVM_TRY(sys::read_fd(supervisor::kSpecFd))));
   ::close(supervisor::kSpecFd);
+  const auto end_of_volumes = supervisor::kVolumeFd + static_cast<int>(vm.volumes.size());
+  for (int fd = supervisor::kVolumeFd; fd < end_of_volumes; ++fd) set_cloexec(fd);
   const sys::UniqueFd log_fd = MVM_TRY(sys::open_file(
       vm.data_dir + "/supervisor.log", O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW, 0600));
   log::init(log_fd.get(), log::Level::kInfo, "");
@@ -48,8 +50,9 @@ Result<> supervise(sys::UniqueFd founder, sys::UniqueFd control) {
     done = supervisor.run(std::move(founder), std::move(control));
     if (!done) log::error(done.error().text());
     remove_traces(vm);
-    // Before the connections end: whoever waited for that may take the lock at once.
+    // Before the connections end: whoever waited for that may take the locks at once.
     ::close(supervisor::kLockFd);
+    for (int fd = supervisor::kVolumeFd; fd < end_of_volumes; ++fd) ::close(fd);
     // Not before: who finds no socket takes the machine for ended.
     ::unlink(supervisor::control_socket(vm.run_dir).c_str());
   }

@@ -20,6 +20,8 @@ using wire::VmPhase;
 // Commands that do not take their last bytes within this are left behind.
 constexpr Millis kDrainDeadline{1000};
 constexpr Millis kDefaultGrace{10'000};
+// Of a machine that nobody waits for any more.
+constexpr Millis kLastGrace{2000};
 
 int stop_signal(const spec::VmSpec& vm) {
   if (!vm.process) return SIGTERM;
@@ -62,6 +64,9 @@ Supervisor::Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog consol
                       [this](Clients::ClientId client) { holds_.client_gone(client); },
                       [this] {
                         if (!vm_.remove_when_done) return;
+                        // What lies on a volume is wanted still.
+                        if (!vm_.volumes.empty())
+                          return stop(kLastGrace, "the command that made it is gone");
                         stop_wanted_ = true;
                         if (guest_) guest_->end_now(std::nullopt);
                       }}),
@@ -91,7 +96,7 @@ Result<> Supervisor::run(sys::UniqueFd founder, sys::UniqueFd control) {
   boot();
   if (vm_.limits.ttl) {
     loop_.after(*vm_.limits.ttl, [this] {
-      stop(Millis(2000), "its time to live of " + format_duration(*vm_.limits.ttl) + " is over");
+      stop(kLastGrace, "its time to live of " + format_duration(*vm_.limits.ttl) + " is over");
     });
   }
   while (!done_) MVM_TRY(loop_.run_once(Deadline::none()));

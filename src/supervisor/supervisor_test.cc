@@ -49,8 +49,8 @@ class Whole : public testing::Test {
   void start() {
     std::optional<sys::FileLock> lock = sys::FileLock::acquire(lock_path()).value();
     sys::UniqueFd control = listen();
-    founder_ =
-        Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, *lock, control.get()).value()).value();
+    founder_ = Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, *lock, control.get(), {}).value())
+                   .value();
     control.reset();
     lock.reset();
     ASSERT_TRUE(until([&] { return founder_->state().has_value() || !founder_->connected(); }));
@@ -132,7 +132,7 @@ TEST_F(Whole, ServesAClientThatCameBeforeIt) {
   sys::UniqueFd control = listen();
   const std::unique_ptr<Client> early = connect();
   founder_ =
-      Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, lock, control.get()).value()).value();
+      Client::attach(loop_, launch(MVM_SUPERVISOR, vm_, lock, control.get(), {}).value()).value();
   control.reset();
   const auto ready = early->wait_ready(soon());
   ASSERT_TRUE(ready.has_value()) << ready.error().text();
@@ -145,7 +145,7 @@ TEST_F(Whole, TellsAnEarlyClientWhyTheMachineDidNotStart) {
   const sys::FileLock lock = sys::FileLock::acquire(lock_path()).value();
   sys::UniqueFd control = listen();
   const std::unique_ptr<Client> early = connect();
-  const sys::UniqueFd founder = launch(MVM_SUPERVISOR, vm_, lock, control.get()).value();
+  const sys::UniqueFd founder = launch(MVM_SUPERVISOR, vm_, lock, control.get(), {}).value();
   control.reset();
   const auto ready = early->wait_ready(soon());
   EXPECT_THAT(ready.error().text(), HasSubstr("/nowhere/engine"));
@@ -427,7 +427,7 @@ TEST_F(Whole, AnswersEveryStreamWhenTheEngineDies) {
 TEST(Launch, NamesAProgramThatIsMissing) {
   const sys::TempDir dir = sys::TempDir::create("/tmp", "mvm-supervisor-").value();
   const sys::FileLock lock = sys::FileLock::acquire(dir.path() + "/lock").value();
-  const Error error = launch("/nowhere/mvm-supervisor", {}, lock, lock.fd()).error();
+  const Error error = launch("/nowhere/mvm-supervisor", {}, lock, lock.fd(), {}).error();
   EXPECT_EQ(error.code(), Errc::kNotFound);
   EXPECT_THAT(error.text(), HasSubstr("starting the supervisor"));
 }

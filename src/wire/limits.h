@@ -28,6 +28,7 @@ constexpr std::size_t kMaxStreams = 1024;
 constexpr std::size_t kMaxStringLength = 128 * 1024;
 constexpr std::size_t kMaxListLength = 8192;
 constexpr std::size_t kMaxServices = 64;
+constexpr std::size_t kMaxVolumes = 8;
 constexpr std::size_t kMaxPath = 4096;
 constexpr std::size_t kMaxSeed = 512;
 // Unsent bytes on a link above which streams stop producing (they go on when it drains).

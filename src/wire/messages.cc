@@ -55,7 +55,9 @@ Payload encode(const Configure& m) {
         .number(m.network->prefix)
         .text(m.network->gateway)
         .texts(m.network->dns);
-  return w.number(m.pids_limit).take();
+  w.number(m.pids_limit).number(static_cast<std::uint8_t>(m.volumes.size()));
+  for (const VolumeMount& v : m.volumes) w.text(v.serial).text(v.name).text(v.path);
+  return w.take();
 }
 
 Result<Configure> decode_configure(Bytespan in) {
@@ -73,6 +75,15 @@ Result<Configure> decode_configure(Bytespan in) {
     n.dns = r.texts(8);
   }
   m.pids_limit = r.number<std::uint32_t>();
+  const auto volumes = r.number<std::uint8_t>();
+  if (volumes > kMaxVolumes) return malformed("configure");
+  for (std::uint8_t i = 0; i < volumes; ++i) {
+    VolumeMount& v = m.volumes.emplace_back();
+    v.serial = r.text(20);
+    v.name = r.text(64);
+    v.path = r.text(kMaxPath);
+    if (has_nul(v.path) || !v.path.starts_with('/')) return malformed("configure");
+  }
   return finish(r, std::move(m), "configure");
 }
 

@@ -32,6 +32,13 @@ struct NetworkConfig {
   std::vector<std::string> dns;
 };
 
+// A disk that is mounted where it says, before the guest is ready.
+struct VolumeMount {
+  std::string serial;  // by which the disk is found
+  std::string name;    // as people know it
+  std::string path;    // absolute; made when missing
+};
+
 // What the host wants the guest to be; sent once, right after Hello.
 struct Configure {
   std::string hostname;
@@ -39,6 +46,7 @@ struct Configure {
   std::vector<std::byte> entropy;   // credited to the guest's random number generator
   std::optional<NetworkConfig> network;
   std::uint32_t pids_limit = 0;  // 0: none
+  std::vector<VolumeMount> volumes;
 };
 
 // The guest serves requests.

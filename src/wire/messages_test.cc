@@ -33,6 +33,7 @@ Configure full_configure() {
   out.entropy = {std::byte{1}, std::byte{2}, std::byte{3}};
   out.network = NetworkConfig{"10.0.2.15", 24, "10.0.2.2", {"10.0.2.3", "1.1.1.1"}};
   out.pids_limit = 77;
+  out.volumes = {{"mvm_volume_0", "data", "/srv"}};
   return out;
 }
 
@@ -132,6 +133,7 @@ TEST(Messages, KeepTheirFields) {
   EXPECT_EQ(configure.entropy.size(), 3U);
   EXPECT_EQ(configure.network->dns, (std::vector<std::string>{"10.0.2.3", "1.1.1.1"}));
   EXPECT_EQ(configure.pids_limit, 77U);
+  EXPECT_EQ(configure.volumes.at(0).path, "/srv");
   const Open open = decode_open(encode(full_exec())).value();
   EXPECT_EQ(open.exec.argv, (std::vector<std::string>{"sh", "-c", ""}));
   EXPECT_EQ(open.exec.timeout_ms, 1'234'567U);

@@ -138,7 +138,6 @@ Result<> check_supported(const spec::Manifest& manifest) {
         .with_hint("take it out of " + std::string(spec::kManifestFile));
   };
   if (manifest.seal == spec::Seal::kSealed) return refused("a sealed image");
-  if (!manifest.volumes.empty()) return refused("a machine with volumes");
   return {};
 }
 

@@ -15,6 +15,7 @@
 #include "workflow/machines.h"
 #include "workflow/scratch.h"
 #include "workflow/start.h"
+#include "workflow/volumes.h"
 
 namespace mvm::workflow {
 namespace {
@@ -105,6 +106,7 @@ Result<Created> describe(const store::Layout& layout, const CreateRequest& reque
   vm.restart = request.restart;
   if (!request.ephemeral && vm.backend != "fake")
     vm.scratch_path = vm.data_dir + "/" + kScratchFile;
+  vm.volumes = MVM_TRY(place_volumes(layout, request.volumes));
   vm.remove_when_done = request.remove_when_done;
   set_jail(vm, request.jail);
   out.process = process_for(request, parts.image.config, host_env);
@@ -161,11 +163,13 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
   Created out = MVM_TRY(describe(layout, request, parts));
   const spec::VmSpec& vm = out.vm;
 
-  out.connection = MVM_TRY(start_machine(layout, catalog, parts.programs, vm, [&]() -> Result<> {
+  const auto volumes = MVM_TRY(take_volumes(layout, request.volumes));
+  const auto make_disks = [&]() -> Result<> {
     if (vm.scratch_path.empty()) return {};
     return make_scratch(
         {vm.scratch_path, layout.scratch_template_dir(), request.disk_size, !vm.remove_when_done});
-  }));
+  };
+  out.connection = MVM_TRY(start_machine(layout, catalog, parts.programs, vm, volumes, make_disks));
   return out;
 }
 

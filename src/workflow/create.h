@@ -28,6 +28,7 @@ struct CreateRequest {
   spec::RestartPolicy restart;
   bool ephemeral = false;  // writes go to guest memory instead of a disk
   Bytes disk_size = gibibytes(8);
+  std::vector<spec::VolumeSpec> volumes;
   std::string kernel_file;  // empty: Debian's
   std::string cmdline_extra;
   bool remove_when_done = false;

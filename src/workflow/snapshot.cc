@@ -136,6 +136,11 @@ Result<store::SnapshotRecord> create_snapshot(
   if (!engine->capabilities().snapshot)
     return backend::no_snapshots(vm.backend)
         .with_hint("start the machine with --backend mvm-vmm, which needs KVM");
+  // What a volume holds goes on after the snapshot, and its file system would be an older one's.
+  if (!vm.volumes.empty())
+    return Error(Errc::kUnsupported,
+                 "machine '" + vm.name + "' has volumes, which no snapshot holds")
+        .with_hint("start it without, or keep what matters on its own disk");
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   store::SnapshotRecord record;
   record.id = sys::random_hex(8);
@@ -191,7 +196,7 @@ Result<Created> restore(const store::Layout& layout, const RestoreRequest& reque
   const EngineChoice choice = MVM_TRY_CTX(choose_engine(layout, programs, selection), frame);
   events.on_posture(posture_line(choice, request.jail));
   set_engine(out.vm, choice, programs);
-  out.connection = MVM_TRY(start_machine(layout, catalog, programs, out.vm, [&]() -> Result<> {
+  out.connection = MVM_TRY(start_machine(layout, catalog, programs, out.vm, {}, [&]() -> Result<> {
     auto made = make_disks(layout.snapshot_dir(record.id), out.vm);
     if (made) return {};
     // Its removal may have come in between; that says more.

@@ -136,6 +136,7 @@ void set_engine(spec::VmSpec& vm, const EngineChoice& choice, const Programs& pr
 
 Result<sys::UniqueFd> start_machine(const store::Layout& layout, store::Catalog& catalog,
                                     const Programs& programs, const spec::VmSpec& vm,
+                                    const std::vector<sys::FileLock>& volumes,
                                     const std::function<Result<>()>& make_disks) {
   // Lock and socket come before the record: whoever sees it finds the machine held, and waits for
   // the supervisor to answer.
@@ -149,7 +150,7 @@ Result<sys::UniqueFd> start_machine(const store::Layout& layout, store::Catalog&
   sys::ScopeGuard no_data_dir([&] { (void)sys::remove_tree(vm.data_dir); });
   MVM_TRY(make_disks());
   sys::UniqueFd connection =
-      MVM_TRY(supervisor::launch(programs.supervisor, vm, lock, control.get()));
+      MVM_TRY(supervisor::launch(programs.supervisor, vm, lock, control.get(), volumes));
   no_run_dir.dismiss();
   no_record.dismiss();
   no_data_dir.dismiss();

@@ -6,12 +6,14 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 #include "platform/select.h"
 #include "spec/vm_spec.h"
 #include "store/catalog.h"
 #include "store/layout.h"
+#include "sys/files.h"
 #include "sys/unique_fd.h"
 #include "workflow/programs.h"
 
@@ -53,10 +55,12 @@ void set_identity(const store::Layout& layout, spec::VmSpec& vm, const std::stri
 void set_engine(spec::VmSpec& vm, const EngineChoice& choice, const Programs& programs);
 
 // Takes the lock and the name, makes the machine's directories and disks and starts its supervisor;
-// the connection to it. `make_disks` finds data_dir made. The images lock is held by the caller.
-// Errors: kAlreadyExists for the name; every cause by which it cannot start. Nothing is left then.
+// the connection to it. `make_disks` finds data_dir made; `volumes` are the locks of vm.volumes.
+// The images lock is held by the caller. Errors: kAlreadyExists for the name; every cause by which
+// it cannot start. Nothing is left then.
 Result<sys::UniqueFd> start_machine(const store::Layout& layout, store::Catalog& catalog,
                                     const Programs& programs, const spec::VmSpec& vm,
+                                    const std::vector<sys::FileLock>& volumes,
                                     const std::function<Result<>()>& make_disks);
 
 }  // namespace mvm::workflow

@@ -49,9 +49,10 @@ TEST(Size, OfASupervisorsPrivateMemoryIsAtMostFourMebibytes) {
   const sys::FileLock lock = sys::FileLock::acquire(dir.path() + "/lock").value();
   sys::EventLoop loop = sys::EventLoop::create().value();
   const sys::UniqueFd control = sys::listen_unix(supervisor::control_socket(vm.run_dir)).value();
-  const auto client = agent_client::Client::attach(
-                          loop, supervisor::launch(MVM_SUPERVISOR, vm, lock, control.get()).value())
-                          .value();
+  const auto client =
+      agent_client::Client::attach(
+          loop, supervisor::launch(MVM_SUPERVISOR, vm, lock, control.get(), {}).value())
+          .value();
   ASSERT_TRUE(client->wait_ready(Deadline::after(Millis(20'000), "the machine being ready")));
   wire::Open open;
   open.exec.argv = {"head", "-c", "20000000", "/dev/zero"};

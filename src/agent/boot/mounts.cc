@@ -151,6 +151,32 @@ Result<> mount_scratch(bool disk, DiskMark mark) {
   return {};
 }
 
+// A file system that mke2fs has just made holds lost+found alone, which databases that want an
+// empty directory refuse, and which e2fsck makes again when it needs it.
+Result<> begin_volume(int root, int covered) {
+  struct stat st{};
+  if (::fstatat(root, "lost+found", &st, AT_SYMLINK_NOFOLLOW) != 0 || st.st_nlink != 2) return {};
+  if (::fstat(root, &st) != 0 || st.st_nlink != 3) return {};
+  for (const std::string& path : sys::children("/proc/self/fd/" + std::to_string(root))) {
+    if (!path.ends_with("/lost+found")) return {};
+  }
+  if (::unlinkat(root, "lost+found", AT_REMOVEDIR) != 0) return {};  // there is something in it
+  if (::fstat(covered, &st) != 0 || ::fchown(root, st.st_uid, st.st_gid) != 0 ||
+      ::fchmod(root, st.st_mode & 07777) != 0)
+    return Error::from_errno("owner and mode");
+  return {};
+}
+
+void close_disk(int root, const char* what) {
+  ::syncfs(root);
+  // The scratch disk's has no path any more; "." has.
+  if (::fchdir(root) == 0 && ::mount(nullptr, ".", nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0)
+    return;
+  // Somebody still has a file open for writing: a frozen file system is as clean on the disk.
+  if (::ioctl(root, FIFREEZE, 0) != 0)
+    say(std::string(what) + " stays dirty; its journal is replayed next time");
+}
+
 }  // namespace
 
 Result<std::string> find_disk(const std::string& sys_block, const std::string& role,
@@ -220,17 +246,22 @@ Result<> enter_root() {
   return {};
 }
 
+Result<sys::UniqueFd> mount_volume(const wire::VolumeMount& volume) {
+  const std::string what = "volume " + volume.name;
+  MVM_TRY_CTX(sys::make_dirs(volume.path, 0755), "mounting " + what);
+  const sys::UniqueFd covered =
+      MVM_TRY_CTX(sys::open_file(volume.path, O_RDONLY | O_DIRECTORY), "mounting " + what);
+  MVM_TRY(mount_disk({volume.serial.c_str(), what.c_str(), DiskMark::kSerial}, volume.path.c_str(),
+                     "ext4", MS_NOATIME));
+  auto root = MVM_TRY(sys::open_file(volume.path, O_RDONLY | O_DIRECTORY));
+  MVM_TRY_CTX(begin_volume(root.get(), covered.get()), "preparing " + what);
+  return root;
+}
+
 void close_mounts(const RootMounts& mounts) {
   ::mount(nullptr, "/", nullptr, MS_REMOUNT | MS_RDONLY, nullptr);
-  if (!mounts.on_disk) return;
-  ::syncfs(mounts.scratch.get());
-  // The old root has no path any more; "." has.
-  if (::fchdir(mounts.scratch.get()) == 0 &&
-      ::mount(nullptr, ".", nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0)
-    return;
-  // Somebody still has a file open for writing: a frozen file system is as clean on the disk.
-  if (::ioctl(mounts.scratch.get(), FIFREEZE, 0) != 0)
-    say("scratch disk stays dirty; its journal is replayed next time");
+  for (const sys::UniqueFd& volume : mounts.volumes) close_disk(volume.get(), "a volume's disk");
+  if (mounts.on_disk) close_disk(mounts.scratch.get(), "scratch disk");
 }
 
 }  // namespace mvm::agent

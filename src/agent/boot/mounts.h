@@ -4,19 +4,22 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "agent/boot/cmdline.h"
 #include "core/result.h"
 #include "sys/unique_fd.h"
+#include "wire/messages.h"
 
 namespace mvm::agent {
 
 // Descriptors that outlive the switch to the new root, where these trees have no path any more.
 struct RootMounts {
-  sys::UniqueFd lower;    // the image
-  sys::UniqueFd upper;    // the overlay's upper directory
-  sys::UniqueFd scratch;  // root of the file system that holds it
-  bool on_disk = false;   // scratch is a disk, not memory
+  sys::UniqueFd lower;                 // the image
+  sys::UniqueFd upper;                 // the overlay's upper directory
+  sys::UniqueFd scratch;               // root of the file system that holds it
+  bool on_disk = false;                // scratch is a disk, not memory
+  std::vector<sys::UniqueFd> volumes;  // their roots
 };
 
 // /dev, /proc and /sys of the initramfs.
@@ -32,7 +35,12 @@ Result<RootMounts> mount_root(bool scratch_disk, DiskMark mark);
 // program can do without; the rest is told on the console.
 Result<> enter_root();
 
-// Writes everything out and leaves the disk clean: overlay and scratch become read-only.
+// Mounts the disk of a volume in the root that was entered, and answers its root. A volume that was
+// never used takes over owner and mode of the directory that it covers.
+// Errors: "mounting volume data /dev/vdc as ext4: …".
+Result<sys::UniqueFd> mount_volume(const wire::VolumeMount& volume);
+
+// Writes everything out and leaves the disks clean: overlay, scratch and volumes become read-only.
 void close_mounts(const RootMounts& mounts);
 
 // The exchange disk, to be used past the page cache. Errors: find_disk()'s; open's.

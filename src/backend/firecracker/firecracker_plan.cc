@@ -36,7 +36,7 @@ Paths paths_of(const spec::VmSpec& vm, bool in_jailer) {
 }
 
 // mvm-vmm's guest finds its disks by serial, which is the drive's id.
-json drive(const char* id, const std::string& path, bool read_only, bool durable) {
+json drive(const std::string& id, const std::string& path, bool read_only, bool durable) {
   return {{"drive_id", id},
           {"path_on_host", path},
           {"is_root_device", false},
@@ -49,6 +49,8 @@ json drives(const spec::VmSpec& vm, const Paths& paths) {
   out.push_back(drive("mvm_root", paths.image, true, false));
   if (!paths.scratch.empty())
     out.push_back(drive("mvm_scratch", paths.scratch, false, !vm.remove_when_done));
+  for (std::size_t i = 0; i < vm.volumes.size(); ++i)
+    out.push_back(drive(spec::volume_serial(i), vm.volumes[i].disk_path, false, true));
   return out;
 }
 
@@ -189,6 +191,10 @@ Result<> check(const spec::VmSpec& vm, Monitor monitor) {
   if (vm.limits.vcpus > 32)
     return Error(Errc::kUnsupported, "the " + vm.backend + " backend has at most 32 cpus")
         .with_hint("give --cpus 32, or --backend qemu");
+  // Its guest tells two disks apart, one of which is read-only (ADR 0018).
+  if (!vm.volumes.empty() && monitor == Monitor::kFirecracker)
+    return Error(Errc::kUnsupported, "the firecracker backend has no volumes")
+        .with_hint("give --backend mvm-vmm or qemu");
   if (!vm.restore_dir.empty() && monitor == Monitor::kFirecracker)
     return Error(Errc::kUnsupported, "the firecracker backend restores no machine")
         .with_hint("give --backend mvm-vmm to up, then make the snapshot");
@@ -233,6 +239,7 @@ Result<LaunchPlan> plan(const spec::VmSpec& vm, Monitor monitor) {
   out.directories = {out.working_dir};
   if (ours) out.directories.push_back(saving_dir(vm));
   if (!vm.scratch_path.empty()) out.written = {vm.scratch_path};
+  for (const spec::VolumeDisk& volume : vm.volumes) out.written.push_back(volume.disk_path);
   out.read = files_read(vm);
   const json file =
       vm.restore_dir.empty() ? config(vm, monitor, paths_of(vm, in_jailer)) : snapshot_load(vm);

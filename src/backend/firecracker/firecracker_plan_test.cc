@@ -74,7 +74,8 @@ std::vector<Case> cases() {
                            {"as-root", standard()},
                            {"no-jail", standard()},
                            {"of-firecracker", of_firecracker(), Monitor::kFirecracker},
-                           {"of-firecracker-as-root", of_firecracker(), Monitor::kFirecracker}};
+                           {"of-firecracker-as-root", of_firecracker(), Monitor::kFirecracker},
+                           {"volumes", standard()}};
   out[1].vm.remove_when_done = true;
   out[2].vm.network.forwards = {{"127.0.0.1", 8080, 80, spec::Protocol::kTcp},
                                 {"0.0.0.0", 5353, 53, spec::Protocol::kUdp}};
@@ -88,6 +89,7 @@ std::vector<Case> cases() {
   out[8].vm.jail = false;
   out[10].vm.jail_user = 0x7000'0001;
   out[10].vm.network.forwards = out[2].vm.network.forwards;
+  out[11].vm.volumes = {{"data", "/srv", "/data/volumes/data/disk.img"}};
   return out;
 }
 
@@ -124,6 +126,12 @@ TEST(FirecrackerPlanOf, FirecrackerItselfIsNotInAJailWithoutRoot) {
   const LaunchPlan planned = plan(of_firecracker(), Monitor::kFirecracker).value();
   EXPECT_EQ(planned.argv.front(), "/opt/firecracker");
   EXPECT_FALSE(planned.jailed || planned.contained);
+}
+
+TEST(FirecrackerPlanOf, FirecrackerItselfHasNoVolumes) {
+  spec::VmSpec vm = of_firecracker();
+  vm.volumes = {{"data", "/srv", "/data/volumes/data/disk.img"}};
+  EXPECT_EQ(plan(vm, Monitor::kFirecracker).error().code(), Errc::kUnsupported);
 }
 
 TEST(FirecrackerPlanOf, FirecrackerItselfRestoresNoMachine) {

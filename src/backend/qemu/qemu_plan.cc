@@ -38,10 +38,16 @@ void add_disks(const spec::VmSpec& vm, std::vector<std::string>& argv) {
   // The guest finds its disks by serial: virtio-mmio devices are probed in no promised order.
   argv.insert(argv.end(), {"-blockdev", blockdev("root", vm.image_path, true, true), "-device",
                            "virtio-blk-device,drive=root,serial=mvm_root"});
-  if (vm.scratch_path.empty()) return;
-  argv.insert(argv.end(),
-              {"-blockdev", blockdev("scratch", vm.scratch_path, false, !vm.remove_when_done),
-               "-device", "virtio-blk-device,drive=scratch,serial=mvm_scratch"});
+  if (!vm.scratch_path.empty())
+    argv.insert(argv.end(),
+                {"-blockdev", blockdev("scratch", vm.scratch_path, false, !vm.remove_when_done),
+                 "-device", "virtio-blk-device,drive=scratch,serial=mvm_scratch"});
+  for (std::size_t i = 0; i < vm.volumes.size(); ++i) {
+    const std::string node = "volume" + std::to_string(i);
+    argv.insert(argv.end(),
+                {"-blockdev", blockdev(node, vm.volumes[i].disk_path, false, true), "-device",
+                 "virtio-blk-device,drive=" + node + ",serial=" + spec::volume_serial(i)});
+  }
 }
 
 // By number, because the file has no path. Source: qemu(1), -add-fd.

@@ -58,7 +58,8 @@ std::vector<Case> cases() {
                            {"commas", with_scratch()},
                            {"cmdline-extra", standard()},
                            {"four-vcpus", standard()},
-                           {"unknown-tsc", standard()}};
+                           {"unknown-tsc", standard()},
+                           {"volumes", with_scratch()}};
   out[2].vm.remove_when_done = true;
   out[3].vm.network.mode = spec::NetworkMode::kNone;
   out[4].vm.network.forwards = {{"127.0.0.1", 8080, 80, spec::Protocol::kTcp},
@@ -71,6 +72,9 @@ std::vector<Case> cases() {
   out[8].vm.limits.vcpus = 4;
   out[8].vm.limits.memory = gibibytes(2);
   out[9].vm.tsc_khz = 0;
+  out[10].vm.remove_when_done = true;
+  out[10].vm.volumes = {{"data", "/srv", "/data/volumes/data/disk.img"},
+                        {"log", "/var/log", "/data/volumes/log/disk.img"}};
   return out;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mvmctl/session_verbs.h"
+#include "mvmctl/shared/session_verbs.h"
 
 #include <unistd.h>
 

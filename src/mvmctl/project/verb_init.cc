@@ -7,7 +7,7 @@
 #include <span>
 
 #include "cli/output.h"
-#include "mvmctl/verbs.h"
+#include "mvmctl/project/verbs.h"
 #include "sys/io.h"
 
 namespace mvm::cli {

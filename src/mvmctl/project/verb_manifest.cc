@@ -3,7 +3,7 @@
 #include <set>
 
 #include "cli/output.h"
-#include "mvmctl/verbs.h"
+#include "mvmctl/project/verbs.h"
 #include "spec/vm_spec_json.h"
 #include "spec/words.h"
 #include "store/catalog.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mvmctl/booted_project.h"
+#include "mvmctl/project/booted_project.h"
 
-#include "mvmctl/build_report.h"
+#include "mvmctl/project/build_report.h"
 #include "workflow/build.h"
 #include "workflow/project.h"
 
@@ -42,7 +42,7 @@ Result<BootedProject> revision_of(Context& context, const store::Layout& layout,
                  workflow::short_revision(revision.build.revision) +
                  " was built, which is booted; --build builds it first");
   return BootedProject{
-      workflow::image_ref(revision.build),
+      project.manifest.name, workflow::image_ref(revision.build),
       MVM_TRY(spec::guest_from_json(revision.build.manifest_json, "the build's record"))};
 }
 

@@ -6,7 +6,7 @@
 
 #include "cli/context.h"
 #include "core/result.h"
-#include "mvmctl/machine_options.h"
+#include "mvmctl/shared/machine_options.h"
 #include "store/layout.h"
 #include "workflow/config.h"
 

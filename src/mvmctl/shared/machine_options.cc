@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mvmctl/machine_options.h"
+#include "mvmctl/shared/machine_options.h"
+
+#include <algorithm>
 
 #include "spec/vm_spec_json.h"
 #include "spec/words.h"
@@ -40,6 +42,11 @@ void add_limit_options(CommandSpec& spec, MachineOptions& o) {
                           .value_name = "SIZE",
                           .help = "size of the scratch disk that takes the writes (standard: 8G)",
                           .target = &o.disk});
+  spec.options.push_back({.names = "--volume",
+                          .value_name = "NAME:PATH[:SIZE]",
+                          .help = "mount the volume NAME at PATH; it is made when it is not there "
+                                  "(standard: 1G)",
+                          .target = &o.volumes});
   spec.options.push_back({.names = "--ephemeral",
                           .help = "keep the writes in memory instead of on a scratch disk",
                           .target = &r.ephemeral});
@@ -98,6 +105,21 @@ void add_network_options(CommandSpec& spec, MachineOptions& o) {
                           .value_name = "NAME",
                           .help = "host name inside; the machine's name by default",
                           .target = &o.request.hostname});
+}
+
+// The given volumes, and those of the project at other paths. A project's are its own: another may
+// have a volume of the same name.
+Result<std::vector<spec::VolumeSpec>> volumes_of(const MachineOptions& o,
+                                                 const std::optional<BootedProject>& project) {
+  std::vector<spec::VolumeSpec> out;
+  for (const std::string& text : o.volumes) out.push_back(MVM_TRY(spec::parse_volume(text)));
+  if (!project) return out;
+  for (spec::VolumeSpec volume : project->manifest.volumes) {
+    if (std::ranges::any_of(out, [&](const auto& v) { return v.path == volume.path; })) continue;
+    volume.name = project->name + "-" + volume.name;
+    out.push_back(std::move(volume));
+  }
+  return out;
 }
 
 }  // namespace
@@ -175,6 +197,7 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& o, const workfl
                          ? wanted.vcpus
                          : static_cast<std::uint32_t>(std::stoul(choose("", "cpus", "1")));
   if (choose(o.network, "network", "user") == "none") out.network.mode = spec::NetworkMode::kNone;
+  out.volumes = MVM_TRY(volumes_of(o, project));
   out.jail = config.jail();
   if (!o.arch.empty()) out.image.arch = MVM_TRY(spec::parse_arch(o.arch));
   if (o.tls_verify) out.image.tls_verify = *o.tls_verify == "true";

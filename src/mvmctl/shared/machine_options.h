@@ -15,6 +15,7 @@ namespace mvm::cli {
 
 // A project's current revision.
 struct BootedProject {
+  std::string name;
   std::string image;        // its name
   spec::Manifest manifest;  // with what its source has said
 };
@@ -31,6 +32,7 @@ struct MachineOptions {
   std::optional<Bytes> memory;
   std::optional<Bytes> disk;
   std::vector<std::string> publish;
+  std::vector<std::string> volumes;
   std::string restart = "no";
   std::optional<std::string> tls_verify;
   bool build = false;  // the project first

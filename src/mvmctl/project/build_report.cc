@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mvmctl/build_report.h"
+#include "mvmctl/project/build_report.h"
 
 #include <cstdio>
 

@@ -4,8 +4,8 @@
 
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "mvmctl/build_report.h"
-#include "mvmctl/verbs.h"
+#include "mvmctl/project/build_report.h"
+#include "mvmctl/project/verbs.h"
 #include "spec/words.h"
 #include "workflow/build.h"
 #include "workflow/project.h"

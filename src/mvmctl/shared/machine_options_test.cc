@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mvmctl/machine_options.h"
+#include "mvmctl/shared/machine_options.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

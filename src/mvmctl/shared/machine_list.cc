@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "mvmctl/machine_list.h"
+#include "mvmctl/shared/machine_list.h"
 
 #include "cli/output.h"
 
