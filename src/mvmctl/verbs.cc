@@ -36,6 +36,7 @@ std::span<const VerbEntry> verbs() {
       VerbEntry{"init", kBuild, "begin a project", make_init_command},
       VerbEntry{"validate", kBuild, "check a project's mvm.toml", make_validate_command},
       VerbEntry{"build", kBuild, "make a project's image", make_build_command},
+      VerbEntry{"builder", kBuild, "the machine that builds for this host", make_builder_command},
       VerbEntry{"manifest", kBuild, "list, check and remove what was built", make_manifest_command},
       VerbEntry{"image", kStore, "pull, list and remove images", make_image_command},
       VerbEntry{"snapshot", kStore, "save machines and start from what was saved",

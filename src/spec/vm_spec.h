@@ -62,6 +62,7 @@ struct LimitSpec {
   Bytes log_size = mebibytes(16);  // per log file, before it is rotated once
   std::optional<Millis> ttl;       // life time, after which the machine is stopped
   Millis boot_deadline = Millis(60'000);
+  std::optional<Millis> idle;  // without a connected command, after which the machine is stopped
 };
 
 // A disk that outlives the machine, as it is asked for.

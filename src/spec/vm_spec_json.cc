@@ -79,6 +79,7 @@ json limits_json(const LimitSpec& l) {
               {"log_size_bytes", l.log_size.count},
               {"boot_deadline_ms", l.boot_deadline.count()}};
   if (l.ttl) out["ttl_ms"] = l.ttl->count();
+  if (l.idle) out["idle_ms"] = l.idle->count();
   return out;
 }
 
@@ -116,9 +117,13 @@ void read_limits(const json* object, std::string* bad, LimitSpec& limits) {
   std::uint64_t ms = 0;
   in.read("boot_deadline_ms", ms);
   limits.boot_deadline = Millis(static_cast<std::int64_t>(ms));
-  if (!in.has("ttl_ms")) return;
-  in.read("ttl_ms", ms);
-  limits.ttl = Millis(static_cast<std::int64_t>(ms));
+  const auto read_optional = [&](const char* key, std::optional<Millis>& into) {
+    if (!in.has(key)) return;
+    in.read(key, ms);
+    into = Millis(static_cast<std::int64_t>(ms));
+  };
+  read_optional("ttl_ms", limits.ttl);
+  read_optional("idle_ms", limits.idle);
 }
 
 json volumes_json(const std::vector<VolumeDisk>& volumes) {

@@ -34,7 +34,7 @@ VmSpec full() {
   vm.hostname = "höst";
   vm.network = {NetworkMode::kNone,
                 {{"0.0.0.0", 8080, 80, Protocol::kTcp}, {"127.0.0.1", 53, 5353, Protocol::kUdp}}};
-  vm.limits = {4, gibibytes(2), 100, mebibytes(1), Millis(3'600'000), Millis(5000)};
+  vm.limits = {4, gibibytes(2), 100, mebibytes(1), Millis(3'600'000), Millis(5000), Millis(60'000)};
   vm.restart = {true, 3};
   vm.exec_defaults = {{}, {"A=b"}, "/srv", "nobody", "INT"};
   vm.process = ProcessSpec{{"nginx", "-g", ""}, {"C=d", "E="}, "/", "www:www", "QUIT"};
@@ -142,7 +142,7 @@ TEST(VmSpecJson, NamesAMissingFieldInsideAnother) {
     for (const auto& [key, value] : inner.items()) {
       json changed = object();
       changed[part].erase(key);
-      const bool optional = key == "ttl_ms";
+      const bool optional = key == "ttl_ms" || key == "idle_ms";
       EXPECT_EQ(refusal(changed).text().find("field '" + key + "'") != std::string::npos, !optional)
           << part << "." << key;
     }

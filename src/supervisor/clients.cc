@@ -4,6 +4,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "core/log.h"
 #include "sys/socket.h"
 
@@ -60,7 +62,13 @@ Result<> Clients::add(sys::UniqueFd fd, bool founder) {
       FrameType::kHello, wire::encode(wire::Hello{wire::kProtocolVersion, "mvm-supervisor", ""}));
   client.link->send_control(FrameType::kState, wire::encode(state_));
   join_router(client);
+  tell_count();
   return {};
+}
+
+void Clients::tell_count() {
+  const auto connected = std::ranges::count_if(clients_, [](const Client& c) { return !c.gone; });
+  handlers_.on_count(static_cast<std::size_t>(connected));
 }
 
 void Clients::join_router(Client& client) {
@@ -107,6 +115,7 @@ void Clients::on_gone(Client& client) {
   client.peer = 0;
   handlers_.on_client_gone(client.id);
   if (client.founder) handlers_.on_founder_gone();
+  tell_count();
   // The link is still on the stack of its own callback.
   loop_.after(Millis(0), [this, &client] {
     clients_.remove_if([&](const Client& c) { return &c == &client; });

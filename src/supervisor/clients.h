@@ -24,6 +24,8 @@ class Clients {
     std::function<void(ClientId)> on_client_gone;
     // The command that made the machine has gone.
     std::function<void()> on_founder_gone;
+    // How many are connected, at every change.
+    std::function<void(std::size_t)> on_count;
   };
   Clients(sys::EventLoop& loop, Handlers handlers) : loop_(loop), handlers_(std::move(handlers)) {}
   ~Clients();
@@ -56,6 +58,7 @@ class Clients {
   Result<> add(sys::UniqueFd fd, bool founder);
   Result<> on_frame(Client& client, const wire::Frame& frame);
   void on_gone(Client& client);
+  void tell_count();
   // The next one that waits at the door; false when there is none.
   bool accept();
   void join_router(Client& client);

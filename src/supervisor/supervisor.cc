@@ -69,7 +69,8 @@ Supervisor::Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog consol
                           return stop(kLastGrace, "the command that made it is gone");
                         stop_wanted_ = true;
                         if (guest_) guest_->end_now(std::nullopt);
-                      }}),
+                      },
+                      [this](std::size_t connected) { on_clients(connected); }}),
       holds_({[this](Clients::ClientId client, const wire::Answer& answer) {
                 clients_.answer(client, answer);
               },
@@ -157,6 +158,17 @@ void Supervisor::on_paused(bool paused) {
   else
     clients_.refuse_streams(std::nullopt);
   set_phase(paused ? VmPhase::kPaused : VmPhase::kReady);
+}
+
+void Supervisor::on_clients(std::size_t connected) {
+  if (!vm_.limits.idle || done_) return;
+  if (idle_timer_) loop_.cancel(*idle_timer_);
+  idle_timer_.reset();
+  if (connected > 0) return;
+  idle_timer_ = loop_.after(*vm_.limits.idle, [this] {
+    idle_timer_.reset();
+    stop(kDefaultGrace, "no command was connected to it for " + format_duration(*vm_.limits.idle));
+  });
 }
 
 void Supervisor::stop(Millis grace, const std::string& why) {

@@ -44,6 +44,7 @@ class Supervisor {
   bool should_restart(const GuestEnd& end) const;
   void stop(Millis grace, const std::string& why);
   void set_phase(wire::VmPhase phase);
+  void on_clients(std::size_t connected);
   Result<> watch_signals();
 
   sys::EventLoop& loop_;
@@ -56,6 +57,7 @@ class Supervisor {
   Holds holds_;
   std::unique_ptr<GuestRun> guest_;
   sys::UniqueFd signals_;
+  std::optional<sys::EventLoop::TimerId> idle_timer_;
   Status status_;
   Clock::time_point boot_began_;
   bool was_ready_ = false;  // at least once

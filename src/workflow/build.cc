@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/build.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "image/host_trees.h"
@@ -8,7 +10,9 @@
 #include "store/gc.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "sys/process.h"
 #include "workflow/build_native.h"
+#include "workflow/build_vm.h"
 #include "workflow/programs.h"
 
 namespace mvm::workflow {
@@ -110,6 +114,40 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
   return out;
 }
 
+// What this host lacks of a plan's tools; empty: nothing.
+std::string lacking(const build::Plan& plan) {
+  for (const build::Step& step : plan.steps) {
+    for (const std::string& tool : step.tools) {
+      if (!sys::find_program(tool)) return "no " + tool;
+      // Its namespaces and mounts are root's.
+      if (tool == "buildah" && ::geteuid() != 0) return "buildah as root only";
+    }
+  }
+  return "";
+}
+
+Result<build::Built> run_in_builder(const store::Layout& layout, const build::Job& job,
+                                    const BuildEvents& events) {
+  Builder builder = MVM_TRY(enter_builder(layout, {}, {events.on_step, events.on_note}));
+  return build_in_builder(job, MVM_TRY(find_programs()), builder, events.on_event);
+}
+
+Result<build::Built> run_job(const store::Layout& layout, const build::Job& job,
+                             const build::Plan& plan, const BuildRequest& request,
+                             const BuildEvents& events) {
+  const std::string lacks = request.where == Where::kAuto ? lacking(plan) : "";
+  if (request.where == Where::kVm) return run_in_builder(layout, job, events);
+  if (lacks.empty()) return build_natively(job, MVM_TRY(find_programs()), events.on_event);
+  if (const std::string missing = lacks_for_builder(); !missing.empty())
+    return Error(Errc::kUnavailable,
+                 "this host has " + lacks + ", and no " + missing + " to make a builder with")
+        .with_hint(
+            "install either: apt-get install mmdebstrap erofs-utils e2fsprogs makes a builder "
+            "possible");
+  events.on_note("mvmctl: this host has " + lacks + ": building in the builder's machine");
+  return run_in_builder(layout, job, events);
+}
+
 Result<store::BuildRecord> make_revision(const store::Layout& layout, store::Catalog& catalog,
                                          const Project& project, const std::string& fingerprint,
                                          const build::Plan& plan, const BuildRequest& request,
@@ -119,7 +157,7 @@ Result<store::BuildRecord> make_revision(const store::Layout& layout, store::Cat
   const sys::TempDir work = MVM_TRY(sys::TempDir::create(layout.images_tmp_dir(), "build-"));
   MVM_TRY(sys::make_dirs(layout.build_cache_dir()));
   const build::Job job = make_job(layout, project, plan, request, work.path());
-  auto built = build_natively(job, MVM_TRY(find_programs()), events.on_event);
+  auto built = run_job(layout, job, plan, request, events);
   if (!built)
     return with_logs(std::move(built).error(), layout, work.path(), plan.revision())
         .with_context("building " + project.manifest.name);
@@ -143,9 +181,21 @@ Result<> check_supported(const spec::Manifest& manifest) {
 
 }  // namespace
 
+Result<Where> parse_where(std::string_view text) {
+  if (text == "auto") return Where::kAuto;
+  if (text == "native") return Where::kNative;
+  if (text == "vm") return Where::kVm;
+  return Error(Errc::kInvalidArgument, "there is no builder '" + std::string(text) + "'")
+      .with_hint("choose one of auto, native, vm");
+}
+
 Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
                                   const BuildEvents& events) {
-  const Project project = MVM_TRY(load_project(request.path));
+  return build_loaded(layout, MVM_TRY(load_project(request.path)), request, events);
+}
+
+Result<BuildResult> build_loaded(const store::Layout& layout, const Project& project,
+                                 const BuildRequest& request, const BuildEvents& events) {
   MVM_TRY(check_supported(project.manifest));
   const bool anew = request.force || request.refresh;
   // Before anything is read: a change during the build then shows as a change afterwards.

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <string>
+#include <string_view>
 
 #include "build/job.h"
 #include "build/plan.h"
@@ -16,15 +17,27 @@
 
 namespace mvm::workflow {
 
+enum class Where {
+  kAuto,    // here if this host has what the steps need, else in the builder
+  kNative,  // here
+  kVm,      // in the builder
+};
+
+// "auto", "native", "vm". Errors: kInvalidArgument.
+Result<Where> parse_where(std::string_view text);
+
 struct BuildRequest {
   std::string path = ".";  // the project, or a directory below it
   bool force = false;      // although nothing has changed
   bool refresh = false;    // and look again at what lies elsewhere; implies force
+  Where where = Where::kAuto;
 };
 
 struct BuildEvents {
   std::function<void(const build::Plan&)> on_plan;
   std::function<void(const build::Event&)> on_event;
+  std::function<void(const std::string&)> on_step;  // other work that may take a while
+  std::function<void(const std::string&)> on_note;  // what people should know
 };
 
 struct BuildResult {
@@ -36,5 +49,9 @@ struct BuildResult {
 // path of their log; kBusy when a source changed meanwhile. Nothing is left then.
 Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
                                   const BuildEvents& events);
+
+// The same for a project that is at hand.
+Result<BuildResult> build_loaded(const store::Layout& layout, const Project& project,
+                                 const BuildRequest& request, const BuildEvents& events);
 
 }  // namespace mvm::workflow

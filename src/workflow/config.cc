@@ -12,6 +12,7 @@
 #include "spec/vm_spec_json.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "workflow/build.h"
 
 namespace mvm::workflow {
 namespace {
@@ -25,6 +26,7 @@ constexpr std::array kKeys = {
     ConfigKey{"memory", "memory of a machine", "512M"},
     ConfigKey{"disk", "size of a machine's scratch disk", "8G"},
     ConfigKey{"network", "user or none", "user"},
+    ConfigKey{"builder", "where projects are built: auto, native or vm", "auto"},
     ConfigKey{"jail", "of the mvm-vmm engine, required or off", "required"},
 };
 
@@ -54,6 +56,8 @@ Result<> check_value(const std::string& key, const std::string& value) {
   } else if (key == "network" && value != "user" && value != "none") {
     return Error(Errc::kInvalidArgument, "'" + value + "' is not a network mode")
         .with_hint("choose user or none");
+  } else if (key == "builder") {
+    MVM_TRY(parse_where(value));
   } else if (key == "jail" && value != "required" && value != "off") {
     return Error(Errc::kInvalidArgument, "'" + value + "' says nothing about the jail")
         .with_hint("choose required or off");

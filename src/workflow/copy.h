@@ -15,7 +15,7 @@ struct CopyRequest {
   std::string to;
   bool keep_owner = false;
   bool follow_links = false;  // a symbolic link named by `from` is copied as what it points to
-  std::function<void(std::uint64_t bytes)> on_progress;
+  std::function<void(std::uint64_t bytes)> on_progress = {};
 };
 
 // As cp -r: an existing directory as target receives the source inside; SRC/. copies the content

@@ -27,10 +27,13 @@ Result<std::optional<std::string>> project_of(const MachineOptions& o,
 }
 
 Result<BootedProject> revision_of(Context& context, const store::Layout& layout,
-                                  const MachineOptions& o, const std::string& path) {
+                                  const MachineOptions& o, const workflow::Config& config,
+                                  const std::string& path) {
   if (o.build) {
     BuildReport report(context);
-    const workflow::BuildRequest request{.path = path};
+    const workflow::BuildRequest request{
+        .path = path,
+        .where = MVM_TRY(workflow::parse_where(config.get("builder").value_or("auto")))};
     MVM_TRY(workflow::build_project(layout, request, report.events()));
     report.finish();
   }
@@ -53,7 +56,7 @@ Result<std::optional<BootedProject>> booted_project(Context& context, const stor
                                                     const workflow::Config& config) {
   const auto path = MVM_TRY(project_of(o, config));
   if (!path) return std::optional<BootedProject>();
-  return std::optional<BootedProject>(MVM_TRY(revision_of(context, layout, o, *path)));
+  return std::optional<BootedProject>(MVM_TRY(revision_of(context, layout, o, config, *path)));
 }
 
 }  // namespace mvm::cli

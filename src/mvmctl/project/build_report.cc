@@ -9,7 +9,9 @@ namespace mvm::cli {
 
 workflow::BuildEvents BuildReport::events() {
   return {[this](const build::Plan& plan) { plan_ = plan; },
-          [this](const build::Event& event) { on_event(event); }};
+          [this](const build::Event& event) { on_event(event); },
+          [this](const std::string& step) { line_.step(step); },
+          [this](const std::string& note) { line_.finish(), context_.note(note); }};
 }
 
 std::string BuildReport::title_of(const std::string& step) const {

@@ -8,6 +8,7 @@
 #include "mvmctl/project/verbs.h"
 #include "spec/words.h"
 #include "workflow/build.h"
+#include "workflow/config.h"
 #include "workflow/project.h"
 
 namespace mvm::cli {
@@ -17,6 +18,7 @@ struct Options {
   workflow::BuildRequest request;
   bool plan = false;
   std::string tag;
+  std::string builder;
 };
 
 Result<int> show_plan(Context& context, const Options& o) {
@@ -46,9 +48,13 @@ Result<int> build(Context& context, const Options& o) {
   if (!o.tag.empty()) MVM_TRY(spec::check_name(o.tag, "tag"));
   if (o.plan) return show_plan(context, o);
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
+  const workflow::Config config = MVM_TRY(workflow::Config::load(layout));
+  workflow::BuildRequest request = o.request;
+  request.where = MVM_TRY(workflow::parse_where(
+      !o.builder.empty() ? o.builder : config.get("builder").value_or("auto")));
   BuildReport report(context);
   const workflow::BuildResult result =
-      MVM_TRY(workflow::build_project(layout, o.request, report.events()));
+      MVM_TRY(workflow::build_project(layout, request, report.events()));
   report.finish();
   if (!o.tag.empty()) {
     store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
@@ -114,6 +120,13 @@ CommandSpec make_build_command() {
       {.names = "--refresh",
        .help = "look again at suites, registries and flake inputs",
        .target = &o->request.refresh},
+      {.names = "--builder",
+       .value_name = "WHERE",
+       .help =
+           "native: on this host; vm: in the builder's machine; auto: there when this host lacks "
+           "a tool",
+       .target = &o->builder,
+       .choices = {"auto", "native", "vm"}},
       {.names = "-t,--tag",
        .value_name = "TAG",
        .help = "another name for this revision",

@@ -58,6 +58,11 @@ void add_limit_options(CommandSpec& spec, MachineOptions& o) {
                           .value_name = "TIME",
                           .help = "stop the machine after this time",
                           .target = &r.limits.ttl});
+  spec.options.push_back(
+      {.names = "--idle-timeout",
+       .value_name = "TIME",
+       .help = "stop the machine when no command was connected to it for this time",
+       .target = &r.limits.idle});
   spec.options.push_back({.names = "--boot-timeout",
                           .value_name = "TIME",
                           .help = "give up when the guest is not ready by then",
