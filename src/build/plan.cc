@@ -14,9 +14,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Kind = spec::SourceSpec::Kind;
 
-// Raised when the same inputs come to give another image: then nothing old is found under new keys.
-constexpr int kFormat = 1;
-
 std::string key_of(const Json& parts) {
   return sys::sha256_hex(parts.dump(-1, ' ', false, Json::error_handler_t::replace));
 }

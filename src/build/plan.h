@@ -14,6 +14,9 @@
 
 namespace mvm::build {
 
+// Raised when the same inputs come to give another image.
+constexpr int kFormat = 2;
+
 struct PlanInput {
   std::string name;    // as the manifest says it
   std::string digest;  // SHA-256 of its content

@@ -106,7 +106,10 @@ Result<DebianCommand> debian_command(const DebianRecipe& recipe, const std::stri
   // Nothing in the result depends on when or on which host it was made.
   out.environment = {"SOURCE_DATE_EPOCH=0"};
   out.argv = {"mmdebstrap", "--variant=minbase", "--quiet", "--format=tar",
-              "--customize-hook=rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\""};
+              "--customize-hook=rm -f \"$1/etc/resolv.conf\" \"$1/etc/hostname\"",
+              // Written when Debian's own scripts import a module; their bytes depend on what else
+              // was imported before, and no package owns them.
+              "--customize-hook=rm -rf \"$1/usr/share/python3/debpython/__pycache__\""};
   // Its user namespaces would want subordinate ids and directories that everybody may enter.
   if (::geteuid() != 0) {
     if (!sys::find_program("fakechroot"))

@@ -290,6 +290,28 @@ TEST_F(Whole, StopsWhenItsTimeToLiveIsOver) {
   EXPECT_THAT(state.message, HasSubstr("time to live of 300ms is over"));
 }
 
+TEST_F(Whole, GoesOnPastItsIdleTimeWhileACommandIsConnected) {
+  vm_.limits.idle = Millis(300);
+  start_ready();
+  const auto second = connect();
+  EXPECT_TRUE(until([&] { return second->state().has_value(); }));
+  founder_.reset();
+  // As long as one is connected it goes on.
+  EXPECT_FALSE(second->wait_stopped(Deadline::after(Millis(800), "its end")));
+  EXPECT_EQ(exec(*second, {"true"}).code, 0);
+}
+
+TEST_F(Whole, SaysThatItWasIdleWhenItHasStopped) {
+  vm_.limits.idle = Millis(300);
+  start_ready();
+  founder_.reset();
+  // Held as long as the supervisor lives.
+  ASSERT_TRUE(sys::FileLock::acquire(lock_path()));
+  const Status status = read_status(vm_.data_dir).value();
+  EXPECT_EQ(status.phase, VmPhase::kStopped);
+  EXPECT_EQ(status.message, "no command was connected to it for 300ms");
+}
+
 TEST_F(Whole, EndsWithItsMainProcessAndItsExitCode) {
   use_process({"sh", "-c", "echo from main; exit 9"});
   start();

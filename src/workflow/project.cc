@@ -58,8 +58,8 @@ Result<Project> load_project(const std::string& path) {
 
 Result<std::string> project_fingerprint(const Project& project) {
   const auto inputs = MVM_TRY(build::inputs_of(project.manifest, project.dir));
-  return sys::sha256_hex(project.text + "\n" + project.manifest.name + "\n" +
-                         MVM_TRY(build::fingerprint_of(inputs)));
+  return sys::sha256_hex(std::to_string(build::kFormat) + "\n" + project.text + "\n" +
+                         project.manifest.name + "\n" + MVM_TRY(build::fingerprint_of(inputs)));
 }
 
 std::string short_revision(const std::string& revision) {
