@@ -27,6 +27,7 @@ struct Capabilities {
   bool console = false;       // a kernel console stream
   bool scratch_disk = false;
   bool pause = false;     // the guest can be held and let go on
+  bool volumes = false;   // disks beside image and scratch disk
   bool snapshot = false;  // its state and memory can be written to files, and started from them
 };
 

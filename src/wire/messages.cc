@@ -80,7 +80,7 @@ Result<Configure> decode_configure(Bytespan in) {
   for (std::uint8_t i = 0; i < volumes; ++i) {
     VolumeMount& v = m.volumes.emplace_back();
     v.serial = r.text(20);
-    v.name = r.text(64);
+    v.name = r.text(128);
     v.path = r.text(kMaxPath);
     if (has_nul(v.path) || !v.path.starts_with('/')) return malformed("configure");
   }

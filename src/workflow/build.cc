@@ -105,7 +105,10 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
   image.created_ms = unix_time_ms();
   image.source_digest = plan.revision();
   image.config = built.config;
-  const auto guest = MVM_TRY(spec::guest_of(built.config));
+  // Ports and volumes are the project's own words; a flake is the one source that may add to them.
+  std::optional<spec::Manifest> guest;
+  if (project.manifest.source.kind == spec::SourceSpec::Kind::kFlake)
+    guest = MVM_TRY(spec::guest_of(built.config));
   out.manifest_json = spec::guest_to_json(guest ? *guest : project.manifest);
   out.built_ms = image.created_ms;
   MVM_TRY(store::publish_blob(layout, job.output, built.digest));
@@ -127,8 +130,9 @@ std::string lacking(const build::Plan& plan) {
 }
 
 Result<build::Built> run_in_builder(const store::Layout& layout, const build::Job& job,
-                                    const BuildEvents& events) {
-  Builder builder = MVM_TRY(enter_builder(layout, {}, {events.on_step, events.on_note}));
+                                    const std::string& why, const BuildEvents& events) {
+  Builder builder = MVM_TRY_CTX(
+      enter_builder(layout, MVM_TRY(builder_shape(layout)), {events.on_step, events.on_note}), why);
   return build_in_builder(job, MVM_TRY(find_programs()), builder, events.on_event);
 }
 
@@ -136,16 +140,10 @@ Result<build::Built> run_job(const store::Layout& layout, const build::Job& job,
                              const build::Plan& plan, const BuildRequest& request,
                              const BuildEvents& events) {
   const std::string lacks = request.where == Where::kAuto ? lacking(plan) : "";
-  if (request.where == Where::kVm) return run_in_builder(layout, job, events);
+  if (request.where == Where::kVm) return run_in_builder(layout, job, "no builder", events);
   if (lacks.empty()) return build_natively(job, MVM_TRY(find_programs()), events.on_event);
-  if (const std::string missing = lacks_for_builder(); !missing.empty())
-    return Error(Errc::kUnavailable,
-                 "this host has " + lacks + ", and no " + missing + " to make a builder with")
-        .with_hint(
-            "install either: apt-get install mmdebstrap erofs-utils e2fsprogs makes a builder "
-            "possible");
   events.on_note("mvmctl: this host has " + lacks + ": building in the builder's machine");
-  return run_in_builder(layout, job, events);
+  return run_in_builder(layout, job, "this host has " + lacks + ", and no builder", events);
 }
 
 Result<store::BuildRecord> make_revision(const store::Layout& layout, store::Catalog& catalog,

@@ -68,17 +68,19 @@ class GuestBuild {
   GuestBuild& operator=(const GuestBuild&) = delete;
 
   Result<build::Built> run(const std::function<void(const build::Event&)>& on_event) {
-    const std::string tools = MVM_TRY(install_tools());
-    const build::Job guest_job = MVM_TRY(prepare(tools));
-    auto built = build(tools, on_event);
-    if (!built) {
-      take_logs();
-      return told(std::move(built).error());
-    }
-    return take_image(guest_job, std::move(*built));
+    auto built = steps(on_event);
+    if (built) return built;
+    take_logs();
+    return told(std::move(built).error());
   }
 
  private:
+  Result<build::Built> steps(const std::function<void(const build::Event&)>& on_event) {
+    const std::string tools = MVM_TRY(install_tools());
+    const build::Job guest_job = MVM_TRY(prepare(tools));
+    return take_image(guest_job, MVM_TRY(build(tools, on_event)));
+  }
+
   std::string root() const { return place_ + "/root"; }
   std::string work() const { return place_ + "/work"; }
 
@@ -175,13 +177,17 @@ class GuestBuild {
     return built;
   }
 
-  // A log that cannot be had is not worth another error.
+  // As text, whatever the guest has made of the files. A log that cannot be had is not worth
+  // another error.
   void take_logs() {
     if (!client_.connected()) return;
     for (const char* step : {"source", "overlay", "assemble"}) {
       const std::string name = std::string(step) + ".log";
-      (void)copy_from_guest(client_,
-                            {.from = work() + "/" + name, .to = job_.work_dir + "/" + name});
+      wire::Open read;
+      read.kind = wire::OpenKind::kRead;
+      read.file.path = work() + "/" + name;
+      if (const auto text = agent_client::collect(client_, read))
+        (void)sys::write_file(job_.work_dir + "/" + name, *text);
     }
   }
 

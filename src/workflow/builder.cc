@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <thread>
 
+#include "agent_client/session.h"
 #include "build/plan.h"
+#include "spec/vm_spec_json.h"
 #include "sys/files.h"
 #include "sys/io.h"
-#include "sys/process.h"
 #include "workflow/build.h"
+#include "workflow/config.h"
 #include "workflow/create.h"
 #include "workflow/programs.h"
 #include "workflow/project.h"
+#include "workflow/volumes.h"
 
 namespace mvm::workflow {
 namespace {
@@ -80,6 +83,7 @@ Result<Builder> start(const store::Layout& layout, const Project& project, const
   request.image.source = ref;
   request.name = kBuilderName;
   request.backend = shape.backend;
+  request.least_isolation = shape.least_isolation;
   request.idle = true;
   request.limits.vcpus = shape.vcpus != 0
                              ? shape.vcpus
@@ -92,7 +96,12 @@ Result<Builder> start(const store::Layout& layout, const Project& project, const
   Created created = MVM_TRY_CTX(create(layout, request, {steps, events.on_step, events.on_note}),
                                 "starting the builder");
   Machine machine = MVM_TRY(find_machine(layout, created.vm.id));
-  return join(std::move(machine), std::move(created.connection));
+  Builder out = MVM_TRY(join(std::move(machine), std::move(created.connection)));
+  // What builds that were killed have left; none is under way.
+  wire::Open sweep;
+  sweep.exec.argv = {"rm", "-rf", std::string(kBuilderCache) + "/work"};
+  MVM_TRY(agent_client::collect(*out.client, sweep));
+  return out;
 }
 
 // The builder that runs, if it is one of ours and does not come to its end just now.
@@ -106,16 +115,13 @@ std::optional<Builder> running(const store::Layout& layout, const std::string& r
   return joined ? std::optional(std::move(*joined)) : std::nullopt;
 }
 
-}  // namespace
-
-Result<std::optional<Machine>> find_builder(const store::Layout& layout) {
-  auto machine = find_machine(layout, kBuilderName);
-  if (machine) return std::optional(std::move(*machine));
-  if (machine.error().code() == Errc::kNotFound) return std::optional<Machine>();
-  return std::move(machine).error();
+// Of two that come at once, one starts or stops it.
+Result<sys::FileLock> lock_builder(const store::Layout& layout) {
+  MVM_TRY(sys::make_dirs(layout.run_dir));
+  return sys::FileLock::acquire(layout.run_dir + "/builder.lock");
 }
 
-Result<bool> stop_builder(const store::Layout& layout) {
+Result<bool> stop_locked(const store::Layout& layout) {
   const auto machine = MVM_TRY(find_builder(layout));
   if (!machine) return false;
   if (auto connection = connect(layout, *machine)) {
@@ -128,23 +134,52 @@ Result<bool> stop_builder(const store::Layout& layout) {
   return true;
 }
 
+}  // namespace
+
+Result<BuilderShape> builder_shape(const store::Layout& layout) {
+  const Config config = MVM_TRY(Config::load(layout));
+  BuilderShape out;
+  out.backend = config.get("backend").value_or("auto");
+  out.least_isolation =
+      MVM_TRY(spec::parse_isolation(config.get("isolation").value_or("emulated")));
+  return out;
+}
+
+Result<std::optional<Machine>> find_builder(const store::Layout& layout) {
+  auto machine = find_machine(layout, kBuilderName);
+  if (machine && !machine->record.image_ref.starts_with(std::string("build:") + kBuilderName + "@"))
+    return Error(Errc::kAlreadyExists,
+                 "machine '" + std::string(kBuilderName) + "' is not mvm's builder")
+        .with_hint("remove it: mvmctl rm -f " + std::string(kBuilderName));
+  if (machine) return std::optional(std::move(*machine));
+  if (machine.error().code() == Errc::kNotFound) return std::optional<Machine>();
+  return std::move(machine).error();
+}
+
+Result<bool> stop_builder(const store::Layout& layout) {
+  const sys::FileLock lock = MVM_TRY(lock_builder(layout));
+  return stop_locked(layout);
+}
+
+Result<Bytes> prune_builder(const store::Layout& layout) {
+  const sys::FileLock lock = MVM_TRY(lock_builder(layout));
+  MVM_TRY(stop_locked(layout));
+  for (const Volume& volume : MVM_TRY(list_volumes(layout))) {
+    if (volume.name != kBuilderName) continue;
+    MVM_TRY(remove_volume(layout, volume.name));
+    return volume.used;
+  }
+  return Bytes{};
+}
+
 Result<Builder> enter_builder(const store::Layout& layout, const BuilderShape& shape,
                               const BuilderEvents& events) {
-  MVM_TRY(sys::make_dirs(layout.run_dir));
-  // Of two that come at once, one starts it.
-  const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(layout.run_dir + "/builder.lock"));
+  const sys::FileLock lock = MVM_TRY(lock_builder(layout));
   const Project project = MVM_TRY(builder_project());
   const std::string ref = MVM_TRY(builder_image_ref(project));
   if (auto builder = running(layout, ref)) return std::move(*builder);
-  MVM_TRY(stop_builder(layout));
+  MVM_TRY(stop_locked(layout));
   return start(layout, project, ref, shape, events);
-}
-
-std::string lacks_for_builder() {
-  for (const char* program : {"mmdebstrap", "mkfs.erofs", "mke2fs"}) {
-    if (!sys::find_program(program)) return program;
-  }
-  return "";
 }
 
 }  // namespace mvm::workflow

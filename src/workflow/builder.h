@@ -28,7 +28,11 @@ struct BuilderShape {
   Bytes cache = gibibytes(32);  // of the volume, when it is made
   Millis idle{10 * 60 * 1000};  // after which it ends
   std::string backend = "auto";
+  spec::Isolation least_isolation = spec::Isolation::kEmulated;
 };
+
+// As the configuration has it. Errors: those of the configuration.
+Result<BuilderShape> builder_shape(const store::Layout& layout);
 
 struct BuilderEvents {
   std::function<void(const std::string&)> on_step;  // work that may take a while
@@ -47,13 +51,14 @@ struct Builder {
 Result<Builder> enter_builder(const store::Layout& layout, const BuilderShape& shape,
                               const BuilderEvents& events);
 
-// Whether it runs or not. Nothing when there is none.
+// Whether it runs or not. Nothing when there is none. Errors: kAlreadyExists when a machine of this
+// name is not ours.
 Result<std::optional<Machine>> find_builder(const store::Layout& layout);
 
 // Stops it and removes the machine; its cache stays. False when there was none.
 Result<bool> stop_builder(const store::Layout& layout);
 
-// What this host lacks to make a builder's image; empty: nothing.
-std::string lacks_for_builder();
+// Stops it and removes its cache; what that has freed.
+Result<Bytes> prune_builder(const store::Layout& layout);
 
 }  // namespace mvm::workflow

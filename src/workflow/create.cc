@@ -75,7 +75,8 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
   parts.programs = MVM_TRY(find_programs());
   parts.choice = MVM_TRY(choose_engine(
       layout, parts.programs,
-      {request.backend, request.least_isolation, request.image.arch, /*allow_docker=*/false}));
+      {request.backend, request.least_isolation, request.image.arch, /*allow_docker=*/false},
+      !request.volumes.empty()));
   events.on_posture(posture_line(parts.choice, request.jail));
   parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
   if (parts.choice.selection.backend == "fake") return parts;  // it boots no kernel

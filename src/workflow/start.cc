@@ -60,14 +60,19 @@ std::string jailer_for(const std::string& firecracker, const Programs& programs)
 }  // namespace
 
 Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& programs,
-                                   const platform::SelectionRequest& request) {
+                                   const platform::SelectionRequest& request, bool volumes) {
   platform::CollectOptions collect;
   collect.cache_dir = layout.cache_dir;
   collect.data_dir = layout.data_dir;
   collect.program_dir = programs.directory;
   const platform::HostFacts facts = platform::collect_minimal(collect);
   std::set<std::string> compiled_in;
-  for (const std::string_view name : backend::backend_names()) compiled_in.emplace(name);
+  const bool only_with_volumes = volumes && request.backend == "auto";
+  for (const std::string_view name : backend::backend_names()) {
+    const auto engine = backend::find_backend(std::string(name));
+    if (!only_with_volumes || (engine && (*engine)->capabilities().volumes))
+      compiled_in.emplace(name);
+  }
   EngineChoice out;
   out.selection = MVM_TRY(platform::select_backend(facts, compiled_in, request));
   const spec::Arch arch = request.guest_arch.value_or(spec::Arch::kX86_64);

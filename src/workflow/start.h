@@ -24,9 +24,10 @@ struct EngineChoice {
   std::string engine;  // path of its program
 };
 
+// `volumes`: by itself only one that has volumes is chosen.
 // Errors: those of platform::select_backend.
 Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& programs,
-                                   const platform::SelectionRequest& request);
+                                   const platform::SelectionRequest& request, bool volumes = false);
 
 // Binds every forwarded port and lets it go: the engine will bind again. Somebody may come in
 // between; then its own error is told. Errors: kBusy naming the port.

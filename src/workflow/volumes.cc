@@ -10,6 +10,7 @@
 #include "spec/vm_spec_json.h"
 #include "spec/words.h"
 #include "sys/io.h"
+#include "wire/limits.h"
 #include "workflow/machines.h"
 #include "workflow/scratch.h"
 
@@ -44,6 +45,24 @@ Error busy(const store::Layout& layout, const std::string& volume) {
       .with_hint("stop it first: mvmctl stop " + machine);
 }
 
+// Both sides of a '+' are names.
+Result<> check_volume_name(const std::string& name) {
+  const std::size_t plus = name.find('+');
+  MVM_TRY(spec::check_name(name.substr(0, plus), "volume"));
+  if (plus == std::string::npos) return {};
+  return spec::check_name(name.substr(plus + 1), "volume");
+}
+
+// "/a/" is "/a". Errors: kInvalidArgument for what is not below the root.
+Result<std::string> guest_path(const spec::VolumeSpec& volume) {
+  std::string path = std::filesystem::path(volume.path).lexically_normal().string();
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  if (path.starts_with('/') && path != "/" && path.size() < wire::kMaxPath) return path;
+  return Error(Errc::kInvalidArgument, "volume '" + volume.name +
+                                           "' needs an absolute path in the guest, not '" +
+                                           volume.path.substr(0, 100) + "'");
+}
+
 // Whole or not there.
 Result<> make_disk(const store::Layout& layout, const std::string& directory, Bytes size) {
   const std::string made = directory + "/new.img";
@@ -74,15 +93,13 @@ Result<std::vector<spec::VolumeDisk>> place_volumes(const store::Layout& layout,
     return refuse("a machine has at most " + std::to_string(spec::kMaxVolumes) + " volumes");
   std::vector<spec::VolumeDisk> out;
   for (const spec::VolumeSpec& volume : wanted) {
-    MVM_TRY(spec::check_name(volume.name, "volume"));
-    if (!volume.path.starts_with('/') || volume.path == "/")
-      return refuse("volume '" + volume.name + "' needs an absolute path in the guest, not '" +
-                    volume.path + "'");
+    MVM_TRY(check_volume_name(volume.name));
+    const std::string path = MVM_TRY(guest_path(volume));
     for (const spec::VolumeDisk& other : out) {
       if (other.name == volume.name) return refuse("volume '" + volume.name + "' is there twice");
-      if (other.guest_path == volume.path) return refuse("two volumes lie at " + volume.path);
+      if (other.guest_path == path) return refuse("two volumes lie at " + path);
     }
-    out.push_back({volume.name, volume.path, disk_of(layout.volume_dir(volume.name))});
+    out.push_back({volume.name, path, disk_of(layout.volume_dir(volume.name))});
   }
   std::ranges::sort(out, {}, &spec::VolumeDisk::guest_path);
   return out;
@@ -115,7 +132,7 @@ Result<std::vector<Volume>> list_volumes(const store::Layout& layout) {
 }
 
 Result<> remove_volume(const store::Layout& layout, const std::string& name) {
-  MVM_TRY(spec::check_name(name, "volume"));
+  MVM_TRY(check_volume_name(name));
   const sys::FileLock all = MVM_TRY(lock_all(layout));
   const std::string directory = layout.volume_dir(name);
   if (!sys::path_exists(directory))

@@ -2,6 +2,8 @@
 // Volumes: ext4 disks by name that outlive the machines they are mounted in. One machine has a
 // volume at a time.
 //
+// A name is NAME, or PROJECT+NAME for one of a project's.
+//
 // volumes/NAME/disk.img   the disk
 // volumes/NAME/lock       held by the supervisor of the machine that has it
 // volumes/.lock           held for a moment by whoever makes, takes or removes one

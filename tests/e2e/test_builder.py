@@ -114,7 +114,8 @@ def without(home, *tools):
 
 def test_a_host_without_nix_and_buildah_builds_in_the_machine(home):
     lacking = without(home, "nix", "buildah")
-    root = with_busybox(project(home, '[source]\ndockerfile = "Dockerfile"\n', "bare", Dockerfile=THREE_STAGES))
+    # Of this home alone: homes share a cache, which may hold a source that an earlier run has made.
+    root = with_busybox(project(home, '[source]\ndockerfile = "Dockerfile"\n', "bare", Dockerfile=f"{THREE_STAGES}# {home.root.name}\n"))
     refused = home.run("build", "--builder", "native", root, env=lacking)
     assert refused.code == 125 and "apt-get install buildah" in refused.errors
     built = home.ok("build", root, env=lacking)
@@ -126,11 +127,12 @@ def test_a_host_without_nix_and_buildah_builds_in_the_machine(home):
     assert home.ok("run", "-q", flake).text == "plain\n"
 
 
-def test_where_no_builder_is_possible_the_error_says_what_would_make_one(home):
+def test_where_no_builder_is_possible_the_error_says_what_would_make_one(bare_home):
+    home = bare_home
     root = project(home, '[source]\nflake = "."\n', "nothing", **{"flake.nix": PLAIN_FLAKE})
     done = home.run("build", root, env=without(home, "nix", "mmdebstrap"))
     assert done.code == 125
-    assert "no nix" in done.errors and "apt-get install mmdebstrap" in done.errors
+    assert "this host has no nix, and no builder" in done.errors and "apt-get install mmdebstrap" in done.errors
 
 
 # ---- what goes wrong
@@ -208,6 +210,27 @@ def test_a_builder_is_started_shown_and_stopped(home):
     home.ok("builder", "stop")
     assert home.json("builder", "status", "--json")["state"] == "none"
     assert home.json("builder", "status", "--json")["cache_used_bytes"] > 0
+
+
+def test_the_configuration_decides_where_and_behind_which_boundary(home):
+    home.ok("builder", "stop")
+    root = project(home, '[source]\ndir = "d"\n', "configured", d__x="of this test alone")
+    (home.path / "config").mkdir(exist_ok=True)
+    (home.path / "config/config.toml").write_text('builder = "vm"\nisolation = "microvm"\n')
+    # No weaker machine than the configuration wants, whatever is in it.
+    refused = home.run("build", root)
+    assert refused.code == 125 and "no builder" in refused.errors and "microvm" in refused.errors
+    (home.path / "config/config.toml").unlink()
+    assert home.json("builder", "status", "--json")["state"] == "none"
+
+
+def test_a_machine_of_the_builders_name_is_not_taken_for_it(home):
+    home.ok("builder", "stop")
+    home.up("mvm-builder")
+    for verb in (["builder", "stop"], ["builder", "status"], ["build", "--builder", "vm", "--force", project(home, '[source]\ndir = "d"\n', "n", d__x="1")]):
+        done = home.run(*verb)
+        assert done.code == 125 and "is not mvm's builder" in done.errors
+    home.ok("rm", "-f", "mvm-builder")
 
 
 def test_a_builder_ends_when_nobody_builds(home):

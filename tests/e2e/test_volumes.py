@@ -53,9 +53,9 @@ def test_volumes_of_a_project_are_its_own(home):
     home.ok("build", root)
     home.ok("run", root)
     assert home.ok("run", "-q", root).text == "on disk\non disk\n"
-    assert list(volumes(home)) == ["shop-data"]
+    assert list(volumes(home)) == ["shop+data"]
     assert home.ok("run", "-q", "--volume", "other:/data", root).text == "on disk\n"
-    home.ok("volume", "rm", "shop-data", "other")
+    home.ok("volume", "rm", "shop+data", "other")
 
 
 def test_a_disk_that_is_no_file_system_is_named(home):

@@ -164,6 +164,7 @@ Capabilities FirecrackerBackend::capabilities() const {
   out.console = out.scratch_disk = out.pause = true;
   // A restored machine has another disk than the saved one; Firecracker's API cannot say so.
   out.snapshot = ours;
+  out.volumes = ours;
   return out;
 }
 

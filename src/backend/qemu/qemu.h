@@ -14,7 +14,8 @@ class QemuBackend final : public Backend {
             .port_forward = true,
             .console = true,
             .scratch_disk = true,
-            .pause = true};
+            .pause = true,
+            .volumes = true};
   }
   Result<LaunchPlan> plan(const spec::VmSpec& vm) const override;
   Result<std::string> saved_by(const SnapshotFiles& files) const override;

@@ -61,7 +61,17 @@ Result<workflow::Builder> enter(Context& context, const workflow::BuilderShape& 
   return builder;
 }
 
-Result<int> start(Context& context, const workflow::BuilderShape& shape) {
+struct StartOptions {
+  workflow::BuilderShape shape;
+  std::string backend;
+};
+
+Result<int> start(Context& context, const StartOptions& o) {
+  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
+  const workflow::BuilderShape configured = MVM_TRY(workflow::builder_shape(layout));
+  workflow::BuilderShape shape = o.shape;
+  shape.backend = o.backend.empty() ? configured.backend : o.backend;
+  shape.least_isolation = configured.least_isolation;
   MVM_TRY(enter(context, shape));
   if (context.json) return status(context);
   context.print(std::string(kBuilderName) + "\n");
@@ -69,7 +79,9 @@ Result<int> start(Context& context, const workflow::BuilderShape& shape) {
 }
 
 Result<int> shell(Context& context) {
-  const workflow::Builder builder = MVM_TRY(enter(context, {}));
+  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
+  const workflow::Builder builder =
+      MVM_TRY(enter(context, MVM_TRY(workflow::builder_shape(layout))));
   wire::Open open;
   open.exec.argv = {"/bin/bash"};
   open.exec.working_dir = workflow::kBuilderCache;
@@ -91,10 +103,7 @@ Result<int> stop(Context& context) {
 
 Result<int> prune(Context& context) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  MVM_TRY(workflow::stop_builder(layout));
-  const auto cache = MVM_TRY(cache_volume(layout));
-  if (cache) MVM_TRY(workflow::remove_volume(layout, kBuilderName));
-  const Bytes freed = cache ? cache->used : Bytes{};
+  const Bytes freed = MVM_TRY(workflow::prune_builder(layout));
   if (context.json)
     context.print_json(1, Json::object().set("freed_bytes", freed));
   else
@@ -114,31 +123,31 @@ CommandSpec verb(const char* name, const char* summary, const char* description,
 }
 
 CommandSpec start_command() {
-  auto shape = std::make_shared<workflow::BuilderShape>();
+  auto o = std::make_shared<StartOptions>();
   CommandSpec spec = verb("start", "start the builder, if it does not run",
                           "Starts the builder ahead of a build. The first time its image is made, "
                           "which takes a minute.",
-                          [shape](Context& context) { return start(context, *shape); });
+                          [o](Context& context) { return start(context, *o); });
   spec.options = {{.names = "--cpus",
                    .value_name = "N",
                    .help = "virtual processors (standard: this host's, four at most)",
-                   .target = &shape->vcpus},
+                   .target = &o->shape.vcpus},
                   {.names = "-m,--memory",
                    .value_name = "SIZE",
                    .help = "memory (standard: 2G)",
-                   .target = &shape->memory},
+                   .target = &o->shape.memory},
                   {.names = "--cache-size",
                    .value_name = "SIZE",
                    .help = "size of the cache disk when it is made (standard: 32G)",
-                   .target = &shape->cache},
+                   .target = &o->shape.cache},
                   {.names = "--idle-timeout",
                    .value_name = "TIME",
                    .help = "end it when nobody built for this time (standard: 10m)",
-                   .target = &shape->idle},
+                   .target = &o->shape.idle},
                   {.names = "--backend",
                    .value_name = "NAME",
                    .help = "engine, or auto",
-                   .target = &shape->backend}};
+                   .target = &o->backend}};
   return spec;
 }
 

@@ -121,7 +121,7 @@ Result<std::vector<spec::VolumeSpec>> volumes_of(const MachineOptions& o,
   if (!project) return out;
   for (spec::VolumeSpec volume : project->manifest.volumes) {
     if (std::ranges::any_of(out, [&](const auto& v) { return v.path == volume.path; })) continue;
-    volume.name = project->name + "-" + volume.name;
+    volume.name = project->name + "+" + volume.name;
     out.push_back(std::move(volume));
   }
   return out;
