@@ -71,7 +71,7 @@ class GuestBuild {
     auto built = steps(on_event);
     if (built) return built;
     take_logs();
-    return told(std::move(built).error());
+    return told(built.error());
   }
 
  private:
@@ -90,7 +90,7 @@ class GuestBuild {
 
   // Under the name of their content: a builder that an earlier mvm has started gets this one's.
   Result<std::string> install_tools() {
-    const std::string tools =
+    std::string tools =
         "/usr/local/lib/mvm/" + MVM_TRY(sys::sha256_file(programs_.build)).substr(0, 16);
     // Its directory is there last, by a rename.
     if (agent_client::collect(client_, command({"test", "-d", tools}))) return tools;
@@ -140,10 +140,12 @@ class GuestBuild {
     agent_client::StreamHandlers handlers;
     handlers.on_data = [&](std::uint8_t channel, std::span<const std::byte> bytes) {
       const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-      if (channel == wire::kStderr)
+      if (channel == wire::kStderr) {
         words = std::string(text.substr(0, 1000));
-      else if (heard && !(heard = lines.feed(text)))
-        stream->cancel();
+      } else if (heard) {
+        heard = lines.feed(text);
+        if (!heard) stream->cancel();
+      }
       stream->consumed(channel, bytes.size());
     };
     handlers.on_closed = [&](const wire::Closed& c) { closed = c; };
@@ -192,7 +194,7 @@ class GuestBuild {
   }
 
   // With the paths that people know, and what frees the disk that is full.
-  Error told(Error error) const {
+  Error told(const Error& error) const {
     Error out(error.code(), replaced(error.text(), root(), ""));
     if (error.code() == Errc::kNoSpace)
       return std::move(out).with_hint("empty the builder's cache: mvmctl builder prune");
