@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "mvmctl/project/build_report.h"
 #include "mvmctl/project/verbs.h"
+#include "spec/manifest_reference.h"
 #include "spec/words.h"
 #include "workflow/build.h"
 #include "workflow/config.h"
@@ -76,12 +77,18 @@ Result<int> build(Context& context, const Options& o) {
   return 0;
 }
 
-Result<int> validate(Context& context, const std::string& path, bool schema) {
-  if (schema) {
-    context.print(spec::manifest_schema());
+struct ValidateOptions {
+  std::string path = ".";
+  bool schema = false;
+  bool reference = false;
+};
+
+Result<int> validate(Context& context, const ValidateOptions& o) {
+  if (o.schema || o.reference) {
+    context.print(o.schema ? spec::manifest_schema() : spec::manifest_reference());
     return 0;
   }
-  const workflow::Project project = MVM_TRY(workflow::load_project(path));
+  const workflow::Project project = MVM_TRY(workflow::load_project(o.path));
   // The files that it names are part of it.
   MVM_TRY(workflow::project_fingerprint(project));
   if (context.json)
@@ -139,10 +146,6 @@ CommandSpec make_build_command() {
 }
 
 CommandSpec make_validate_command() {
-  struct ValidateOptions {
-    std::string path = ".";
-    bool schema = false;
-  };
   auto o = std::make_shared<ValidateOptions>();
   CommandSpec spec;
   spec.description =
@@ -155,10 +158,13 @@ CommandSpec make_validate_command() {
                        .complete = Complete::kDirectory}};
   spec.options = {{.names = "--schema",
                    .help = "print the JSON Schema of manifests instead",
-                   .target = &o->schema}};
+                   .target = &o->schema},
+                  {.names = "--reference",
+                   .help = "print every key there is, as Markdown, instead",
+                   .target = &o->reference}};
   spec.examples = {{"mvmctl validate", "the manifest around the current directory"},
                    {"mvmctl validate --schema > mvm.schema.json", "for an editor"}};
-  spec.run = [o](Context& context) { return validate(context, o->path, o->schema); };
+  spec.run = [o](Context& context) { return validate(context, *o); };
   return spec;
 }
 
