@@ -2,6 +2,7 @@
 // `mvmctl snapshot create|ls|inspect|rm|restore`: machines as they were.
 #include "cli/output.h"
 #include "mvmctl/shared/create_events.h"
+#include "mvmctl/shared/removal.h"
 #include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/words.h"
@@ -84,18 +85,6 @@ Result<int> inspect(Context& context, const std::string& name) {
       .set("path", layout.snapshot_dir(record.id))
       .set("spec", MVM_TRY(Json::parse(record.spec_json)));
   context.print_json(1, out);
-  return 0;
-}
-
-Result<int> remove(Context& context, const std::vector<std::string>& names) {
-  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  Json removed = Json::array();
-  for (const std::string& name : names) {
-    MVM_TRY(workflow::remove_snapshot(layout, name));
-    removed.add(name);
-    if (!context.json && !context.quiet) context.print(name + "\n");
-  }
-  if (context.json) context.print_json(1, Json::object().set("removed", removed));
   return 0;
 }
 
@@ -199,7 +188,9 @@ CommandSpec rm_command() {
                        .help = "by name or id",
                        .target = names.get(),
                        .complete = Complete::kSnapshot}};
-  spec.run = [names](Context& context) { return remove(context, *names); };
+  spec.run = [names](Context& context) {
+    return remove_each(context, *names, workflow::remove_snapshot);
+  };
   return spec;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl volume ls|rm`: disks that outlive the machines they are mounted in.
 #include "cli/output.h"
+#include "mvmctl/shared/removal.h"
 #include "mvmctl/verbs.h"
 #include "workflow/volumes.h"
 
@@ -33,18 +34,6 @@ Result<int> list(Context& context) {
   return 0;
 }
 
-Result<int> remove(Context& context, const std::vector<std::string>& names) {
-  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
-  Json removed = Json::array();
-  for (const std::string& name : names) {
-    MVM_TRY(workflow::remove_volume(layout, name));
-    removed.add(name);
-    if (!context.json && !context.quiet) context.print(name + "\n");
-  }
-  if (context.json) context.print_json(1, Json::object().set("removed", removed));
-  return 0;
-}
-
 CommandSpec ls_command() {
   CommandSpec spec;
   spec.name = "ls";
@@ -63,7 +52,9 @@ CommandSpec rm_command() {
   spec.description = "Removes volumes that no running machine has. What they hold is gone.";
   spec.positionals = {{.name = "NAME", .help = "the volume", .target = names.get()}};
   spec.examples = {{"mvmctl volume rm data", "remove one"}};
-  spec.run = [names](Context& context) { return remove(context, *names); };
+  spec.run = [names](Context& context) {
+    return remove_each(context, *names, workflow::remove_volume);
+  };
   return spec;
 }
 

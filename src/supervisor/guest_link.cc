@@ -78,6 +78,8 @@ Result<> GuestLink::on_frame(const wire::Frame& frame) {
   }
 }
 
+static_assert(spec::kMaxVolumes == wire::kMaxVolumes);
+
 wire::Configure configure_for(const spec::VmSpec& vm, const backend::LaunchPlan& plan) {
   wire::Configure out;
   out.hostname = vm.hostname;

@@ -164,12 +164,10 @@ Result<bool> stop_builder(const store::Layout& layout) {
 Result<Bytes> prune_builder(const store::Layout& layout) {
   const sys::FileLock lock = MVM_TRY(lock_builder(layout));
   MVM_TRY(stop_locked(layout));
-  for (const Volume& volume : MVM_TRY(list_volumes(layout))) {
-    if (volume.name != kBuilderName) continue;
-    MVM_TRY(remove_volume(layout, volume.name));
-    return volume.used;
-  }
-  return Bytes{};
+  const auto cache = MVM_TRY(find_volume(layout, kBuilderName));
+  if (!cache) return Bytes{};
+  MVM_TRY(remove_volume(layout, kBuilderName));
+  return cache->used;
 }
 
 Result<Builder> enter_builder(const store::Layout& layout, const BuilderShape& shape,

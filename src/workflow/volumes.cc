@@ -114,18 +114,24 @@ Result<std::vector<sys::FileLock>> take_volumes(const store::Layout& layout,
   return out;
 }
 
+Result<std::optional<Volume>> find_volume(const store::Layout& layout, const std::string& name) {
+  const std::string directory = layout.volume_dir(name);
+  struct stat disk{};
+  if (::stat(disk_of(directory).c_str(), &disk) != 0) return std::optional<Volume>();
+  Volume out;
+  out.name = name;
+  out.size = Bytes{static_cast<std::uint64_t>(disk.st_size)};
+  out.used = Bytes{static_cast<std::uint64_t>(disk.st_blocks) * 512};
+  out.disk_path = disk_of(directory);
+  if (MVM_TRY(sys::FileLock::is_held(lock_of(directory)))) out.machine = holder(layout, name);
+  return std::optional(std::move(out));
+}
+
 Result<std::vector<Volume>> list_volumes(const store::Layout& layout) {
   std::vector<Volume> out;
   for (const std::string& directory : sys::children(layout.volumes_dir())) {
-    struct stat disk{};
-    if (::stat(disk_of(directory).c_str(), &disk) != 0) continue;
-    Volume& volume = out.emplace_back();
-    volume.name = std::filesystem::path(directory).filename().string();
-    volume.size = Bytes{static_cast<std::uint64_t>(disk.st_size)};
-    volume.used = Bytes{static_cast<std::uint64_t>(disk.st_blocks) * 512};
-    volume.disk_path = disk_of(directory);
-    if (MVM_TRY(sys::FileLock::is_held(lock_of(directory))))
-      volume.machine = holder(layout, volume.name);
+    const std::string name = std::filesystem::path(directory).filename().string();
+    if (auto volume = MVM_TRY(find_volume(layout, name))) out.push_back(std::move(*volume));
   }
   std::ranges::sort(out, {}, &Volume::name);
   return out;

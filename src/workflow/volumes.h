@@ -9,6 +9,7 @@
 // volumes/.lock           held for a moment by whoever makes, takes or removes one
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,9 @@ struct Volume {
 
 // By name.
 Result<std::vector<Volume>> list_volumes(const store::Layout& layout);
+
+// Nothing when there is none of this name.
+Result<std::optional<Volume>> find_volume(const store::Layout& layout, const std::string& name);
 
 // Errors: kNotFound; kBusy while a machine has it.
 Result<> remove_volume(const store::Layout& layout, const std::string& name);

@@ -12,17 +12,10 @@ namespace {
 
 using workflow::kBuilderName;
 
-Result<std::optional<workflow::Volume>> cache_volume(const store::Layout& layout) {
-  for (workflow::Volume& volume : MVM_TRY(workflow::list_volumes(layout))) {
-    if (volume.name == kBuilderName) return std::optional(std::move(volume));
-  }
-  return std::optional<workflow::Volume>();
-}
-
 Result<int> status(Context& context) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const auto machine = MVM_TRY(workflow::find_builder(layout));
-  const auto cache = MVM_TRY(cache_volume(layout));
+  const auto cache = MVM_TRY(workflow::find_volume(layout, kBuilderName));
   const std::string state = machine ? machine->state : "none";
   const Bytes used = cache ? cache->used : Bytes{};
   const Bytes size = cache ? cache->size : Bytes{};
@@ -50,8 +43,8 @@ Result<int> status(Context& context) {
 }
 
 // The builder with what it says on the way.
-Result<workflow::Builder> enter(Context& context, const workflow::BuilderShape& shape) {
-  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
+Result<workflow::Builder> enter(Context& context, const store::Layout& layout,
+                                const workflow::BuilderShape& shape) {
   Progress line(context);
   auto builder = MVM_TRY(workflow::enter_builder(
       layout, shape,
@@ -72,7 +65,7 @@ Result<int> start(Context& context, const StartOptions& o) {
   workflow::BuilderShape shape = o.shape;
   shape.backend = o.backend.empty() ? configured.backend : o.backend;
   shape.least_isolation = configured.least_isolation;
-  MVM_TRY(enter(context, shape));
+  MVM_TRY(enter(context, layout, shape));
   if (context.json) return status(context);
   context.print(std::string(kBuilderName) + "\n");
   return 0;
@@ -81,7 +74,7 @@ Result<int> start(Context& context, const StartOptions& o) {
 Result<int> shell(Context& context) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   const workflow::Builder builder =
-      MVM_TRY(enter(context, MVM_TRY(workflow::builder_shape(layout))));
+      MVM_TRY(enter(context, layout, MVM_TRY(workflow::builder_shape(layout))));
   wire::Open open;
   open.exec.argv = {"/bin/bash"};
   open.exec.working_dir = workflow::kBuilderCache;
@@ -157,8 +150,7 @@ CommandSpec make_builder_command() {
   CommandSpec spec;
   spec.description =
       "The builder is a machine with the tools of builds (Nix, buildah, mmdebstrap, mkfs.erofs) "
-      "and "
-      "a disk that keeps what they have made. `mvmctl build --builder vm` starts it when it is "
+      "and a disk that keeps what they have made. `mvmctl build --builder vm` starts it when it is "
       "needed; it ends by itself when it is not.";
   spec.subcommands = {
       verb("status", "say whether it runs and what its cache takes",
