@@ -14,6 +14,8 @@ endif()
 set(CMAKE_FIND_LIBRARY_SUFFIXES_SAVED ${CMAKE_FIND_LIBRARY_SUFFIXES})
 set(CMAKE_FIND_LIBRARY_SUFFIXES .a .so)
 find_library(MVM_NETTLE nettle REQUIRED)
+find_library(MVM_HOGWEED hogweed REQUIRED)
+find_library(MVM_GMP gmp REQUIRED)
 find_library(MVM_SQLITE sqlite3 REQUIRED)
 find_library(MVM_ARCHIVE archive REQUIRED)
 find_library(MVM_ACL acl REQUIRED)
@@ -28,6 +30,9 @@ set(CMAKE_FIND_LIBRARY_SUFFIXES ${CMAKE_FIND_LIBRARY_SUFFIXES_SAVED})
 
 add_library(mvm_nettle_lib INTERFACE)
 target_link_libraries(mvm_nettle_lib INTERFACE ${MVM_NETTLE})
+# Public-key signatures; GMP is its arithmetic.
+add_library(mvm_hogweed_lib INTERFACE)
+target_link_libraries(mvm_hogweed_lib INTERFACE ${MVM_HOGWEED} ${MVM_NETTLE} ${MVM_GMP})
 add_library(mvm_sqlite_lib INTERFACE)
 target_link_libraries(mvm_sqlite_lib INTERFACE ${MVM_SQLITE} dl pthread m)
 # Tar, cpio and the compression filters; the xml-based formats of libarchive are never referenced and so not linked.

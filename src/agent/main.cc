@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <optional>
 
 #include "agent/boot/cmdline.h"
 #include "agent/boot/configure.h"
@@ -22,8 +23,10 @@
 #include "agent/boot/mounts.h"
 #include "agent/boot/network.h"
 #include "agent/boot/port.h"
+#include "agent/boot/seal.h"
 #include "agent/serve/discard.h"
 #include "agent/serve/server.h"
+#include "seal/policy.h"
 #include "sys/io.h"
 
 namespace mvm::agent {
@@ -35,6 +38,8 @@ struct Boot {
   sys::UniqueFd initramfs;
   std::vector<ModuleEntry> modules;
   sys::UniqueFd port;
+  std::optional<seal::Policy> policy;  // of a sealed machine
+  std::string image_device;
   RootMounts root;
   Configured configured;
   bool network_loaded = false;
@@ -64,8 +69,20 @@ Result<> send_frame(const Boot& boot, wire::FrameType type, std::span<const std:
   return sys::write_full(boot.port.get(), frame);
 }
 
+Result<> check_seal(Boot& boot) {
+  auto manifest = MVM_TRY(read_seal("/seal", boot.options.signer));
+  if (!manifest) return {};
+  // A disk of the host could hold files over those of the image.
+  if (boot.options.scratch)
+    return Error(Errc::kPermission, "a sealed machine keeps its writes in memory");
+  const std::string disk = MVM_TRY(find_disk("/sys/block", "mvm_root", boot.options.disks));
+  boot.image_device = MVM_TRY(open_verity(disk, *manifest->verity));
+  boot.policy.emplace(std::move(*manifest));
+  return {};
+}
+
 Result<> mount_image(Boot& boot) {
-  boot.root = MVM_TRY(mount_root(boot.options.scratch, boot.options.disks));
+  boot.root = MVM_TRY(mount_root({boot.options.scratch, boot.options.disks, boot.image_device}));
   return {};
 }
 
@@ -86,13 +103,14 @@ struct Step {
   Result<> (*run)(Boot&);
 };
 
-constexpr std::array<Step, 9> kSteps = {{
+constexpr std::array<Step, 10> kSteps = {{
     {"mounting /dev, /proc and /sys", [](Boot&) { return mount_early(); }},
     {"reading the boot options", read_options},
     {"loading modules", [](Boot& b) { return load_modules(b.initramfs.get(), b.modules, "boot"); }},
     {"opening the agent port", open_port},
     {"greeting the host",
      [](Boot& b) { return send_frame(b, wire::FrameType::kHello, wire::encode(our_hello())); }},
+    {"checking the seal", check_seal},
     {"mounting the root file system", mount_image},
     {"entering the root file system", [](Boot&) { return enter_root(); }},
     {"freeing the initramfs", free_initramfs},
@@ -118,6 +136,7 @@ void trace(const Boot& boot, const char* step) {
 
 Result<int> configure(Boot& boot, const wire::Configure& message) {
   trace(boot, "configuration received");
+  if (boot.policy) MVM_TRY(boot.policy->admit(message));
   boot.configured = MVM_TRY(apply_configure(message, [&boot]() -> Result<> {
     if (boot.network_loaded) return {};
     MVM_TRY(load_modules(boot.initramfs.get(), boot.modules, "net"));
@@ -151,6 +170,8 @@ void serve_host(Boot& boot, bool hello_sent) {
   options.overlay = {boot.root.upper.get(), boot.root.lower.get()};
   options.open_exchange = open_exchange;
   options.configure = [&boot](const wire::Configure& message) { return configure(boot, message); };
+  if (boot.policy)
+    options.admit = [&boot](const wire::Open& open) { return boot.policy->admit(open); };
   options.clock = [](std::uint64_t now_ns) {
     if (auto set = follow_clock(now_ns); !set) say(set.error().text());
   };

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "build/hash_tree.h"
 #include "build/inputs.h"
 #include "image/assemble.h"
 #include "image/tar_file.h"
@@ -74,15 +75,11 @@ auto timed(const Shop& shop, const char* step, const Work& work) {
   return result;
 }
 
-Result<Built> assemble(const Shop& shop, image::AssemblePlan plan) {
+Result<> assemble(const Shop& shop, image::AssemblePlan plan) {
   plan.work_dir = shop.job.work_dir;
   plan.output = shop.job.output;
   image::NoProgress progress;
-  MVM_TRY(image::assemble(plan, progress));
-  Built out;
-  out.digest = MVM_TRY(sys::sha256_file(plan.output));
-  out.size = Bytes{std::filesystem::file_size(plan.output)};
-  return out;
+  return image::assemble(plan, progress);
 }
 
 }  // namespace
@@ -114,7 +111,13 @@ Result<Built> execute(const Shop& shop) {
   for (image::LayerFile& layer :
        MVM_TRY(timed(shop, "overlay", [&] { return overlay(shop, merged.manifest); })))
     plan.layers.push_back(std::move(layer));
-  Built built = MVM_TRY(timed(shop, "assemble", [&] { return assemble(shop, std::move(plan)); }));
+  MVM_TRY(timed(shop, "assemble", [&] { return assemble(shop, std::move(plan)); }));
+  Built built;
+  if (merged.manifest.seal == spec::Seal::kSealed)
+    built.verity =
+        MVM_TRY(timed(shop, "seal", [&] { return append_hash_tree(shop, shop.job.output); }));
+  built.digest = MVM_TRY(sys::sha256_file(shop.job.output));
+  built.size = Bytes{std::filesystem::file_size(shop.job.output)};
   built.config = merged.config;
   return built;
 }

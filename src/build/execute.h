@@ -8,7 +8,8 @@
 
 namespace mvm::build {
 
-// Steps source, overlay, assemble. Errors: those of the steps; the output is then not there.
+// Steps source, overlay, assemble, and seal where the manifest wants it. Errors: those of the
+// steps; the output is then not there.
 Result<Built> execute(const Shop& shop);
 
 // What runs in the image: the image's own, then the flake's, then the manifest's words. The label

@@ -40,6 +40,27 @@ Result<Event> event_of(const Json& object) {
   return out;
 }
 
+Json verity_json(const seal::Verity& verity) {
+  return {{"root_hash", verity.root_hash},
+          {"salt", verity.salt},
+          {"data_blocks", verity.data_blocks},
+          {"hash_block", verity.hash_block}};
+}
+
+Result<seal::Verity> verity_of(const Json& object) {
+  seal::Verity out;
+  out.root_hash = text_member(object, "root_hash");
+  out.salt = text_member(object, "salt");
+  const Json data = object.value("data_blocks", Json());
+  const Json hash = object.value("hash_block", Json());
+  if (out.root_hash.size() != 64 || out.salt.size() != 64 || !data.is_number_unsigned() ||
+      !hash.is_number_unsigned())
+    return Error(Errc::kGuestFault, "mvm-build's result has a hash tree that is none");
+  out.data_blocks = data.get<std::uint64_t>();
+  out.hash_block = hash.get<std::uint64_t>();
+  return out;
+}
+
 Result<Built> built_of(const Json& object) {
   Built out;
   out.digest = text_member(object, "digest");
@@ -48,6 +69,8 @@ Result<Built> built_of(const Json& object) {
     return Error(Errc::kGuestFault, "mvm-build's result has no digest or no size");
   out.size = Bytes{size.get<std::uint64_t>()};
   out.config = MVM_TRY(store::image_config_from_json(dump(object.value("config", Json()))));
+  if (const Json verity = object.value("verity", Json()); verity.is_object())
+    out.verity = MVM_TRY(verity_of(verity));
   return out;
 }
 
@@ -107,10 +130,11 @@ std::string to_line(const Event& event) {
 }
 
 std::string to_line(const Built& built) {
-  return dump({{"digest", built.digest},
-               {"size_bytes", built.size.count},
-               {"config", Json::parse(store::image_config_to_json(built.config))}}) +
-         "\n";
+  Json out = {{"digest", built.digest},
+              {"size_bytes", built.size.count},
+              {"config", Json::parse(store::image_config_to_json(built.config))}};
+  if (built.verity) out["verity"] = verity_json(*built.verity);
+  return dump(out) + "\n";
 }
 
 std::string to_line(const Error& error) {

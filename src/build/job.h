@@ -12,6 +12,7 @@
 #include "core/result.h"
 #include "core/units.h"
 #include "image/host_trees.h"
+#include "seal/manifest.h"
 #include "spec/image_config.h"
 #include "spec/manifest.h"
 
@@ -33,6 +34,7 @@ struct Built {
   std::string digest;  // SHA-256 of the EROFS file
   Bytes size;
   spec::ImageConfig config;
+  std::optional<seal::Verity> verity;  // of a sealed image, whose file ends with its hash tree
 };
 
 struct Event {

@@ -113,8 +113,11 @@ Result<Plan> make_plan(const spec::Manifest& m, const std::string& project) {
   overlay.key = key_of(
       {{"source", source.key}, {"manifest", manifest}, {"inputs", inputs_json(overlay.inputs)}});
   assemble.key = key_of({{"overlay", overlay.key}});
+  Step seal{.id = "seal", .title = "its hash tree", .tools = {"veritysetup"}};
+  seal.key = key_of({{"assemble", assemble.key}});
   Plan plan;
   plan.steps = {std::move(source), std::move(overlay), std::move(assemble)};
+  if (m.seal == spec::Seal::kSealed) plan.steps.push_back(std::move(seal));
   return plan;
 }
 

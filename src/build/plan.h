@@ -23,7 +23,7 @@ struct PlanInput {
 };
 
 struct Step {
-  std::string id;                       // "source", "overlay", "assemble"
+  std::string id;                       // "source", "overlay", "assemble", "seal"
   std::string title;                    // "debian bookworm with python3"
   std::vector<std::string> tools = {};  // programs that do it
   bool network = false;                 // it may reach the network

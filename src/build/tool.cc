@@ -75,7 +75,7 @@ std::string complaint_in(std::string_view text, std::size_t most) {
 
 Result<std::string> run_tool(const Shop& shop, const Tool& tool) {
   static const std::map<std::string, std::string, std::less<>> kPackages = {
-      {"nix", "nix-bin"}, {"mkfs.erofs", "erofs-utils"}};
+      {"nix", "nix-bin"}, {"mkfs.erofs", "erofs-utils"}, {"veritysetup", "cryptsetup-bin"}};
   const std::string& name = tool.argv.front();
   const auto program = sys::find_program(name);
   if (!program) {

@@ -64,6 +64,9 @@ Result<Prepared> prepare(const Source& source, const PullRequest& request, const
     case SourceKind::kBuild:
       return Error(Errc::kNotFound, "there is no such build")
           .with_hint("list what there is with: mvmctl manifest ls");
+    case SourceKind::kBundle:
+      return Error(Errc::kNotFound, "there is no such bundle")
+          .with_hint("import it with: mvmctl bundle import FILE");
     case SourceKind::kOciArchive:
     case SourceKind::kDockerArchive:
     case SourceKind::kRegistry: {

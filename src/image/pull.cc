@@ -45,6 +45,7 @@ Result<std::string> fingerprint_of(const Source& source, spec::Arch arch) {
       return oci_manifest_digest(source.path, source.tag, arch);
     case SourceKind::kDebian:
     case SourceKind::kBuild:
+    case SourceKind::kBundle:
     case SourceKind::kRegistry:
       return std::string();
   }

@@ -170,6 +170,15 @@ Result<Source> parse_path(SourceKind kind, std::string_view text, std::string_vi
   return source;
 }
 
+Result<Source> parse_bundle(std::string_view text, std::string_view whole) {
+  Source source;
+  source.kind = SourceKind::kBundle;
+  source.name = text;
+  if (!only(text, kWord, ".-@"))
+    return refused(whole, "is not bundle:NAME, as mvmctl image ls shows it");
+  return source;
+}
+
 Result<Source> parse_build(std::string_view text, std::string_view whole) {
   Source source;
   source.kind = SourceKind::kBuild;
@@ -226,6 +235,8 @@ std::string Source::ref() const {
       return "docker-archive:" + tagged;
     case SourceKind::kBuild:
       return "build:" + name;
+    case SourceKind::kBundle:
+      return "bundle:" + name;
     case SourceKind::kRegistry:
       return "docker://" + host + "/" + name;
   }
@@ -262,6 +273,7 @@ Result<Source> parse_source(std::string_view text) {
   if (text == "busybox") return Source{};
   if (text.starts_with("build:") && text.find('@') != std::string_view::npos)
     return parse_build(text.substr(6), text);
+  if (text.starts_with("bundle:")) return parse_bundle(text.substr(7), text);
   if (text.starts_with("debian:")) return parse_debian(text.substr(7), text);
   for (const Scheme& scheme : kPathSchemes) {
     if (text.starts_with(scheme.prefix))

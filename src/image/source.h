@@ -28,7 +28,8 @@ enum class SourceKind {
   kOciLayout,
   kOciArchive,
   kDockerArchive,
-  kBuild,
+  kBuild,   // made by mvm, found by its name only
+  kBundle,  // imported, found by its name only
   kRegistry
 };
 
@@ -39,7 +40,7 @@ struct Source {
   std::string suite;                  // debian
   std::vector<std::string> packages;  // debian, sorted, each once
   std::string host;                   // registry, with port: "docker.io", "127.0.0.1:5000"
-  std::string name;                   // registry: "library/alpine:3.20", "app@sha256:…"; a build's
+  std::string name;  // registry: "library/alpine:3.20", "app@sha256:…"; a build's or bundle's
 
   // The one way to write it; the key of the catalogue.
   std::string ref() const;

@@ -27,24 +27,29 @@ struct Group {
   std::vector<std::string> modules;
 };
 
-// fuse (402 KiB), dm-verity and loop are left out, and of the two channels' drivers the one that is
-// not used: 700 KiB more that the guest would unpack at every boot.
-std::array<Group, 2> groups(AgentChannel channel) {
+// fuse (402 KiB), dm-verity and loop are left out unless they are asked for, and of the two
+// channels' drivers the one that is not used: 700 KiB more that the guest would unpack at every
+// boot.
+std::array<Group, 2> groups(const InitramfsPlan& plan) {
   const char* driver =
-      channel == AgentChannel::kVsock ? "vmw_vsock_virtio_transport" : "virtio_console";
-  return {Group{"boot", {"virtio_mmio", driver, "virtio_blk", "erofs", "overlay"}},
-          Group{"net", {"virtio_net"}}};
+      plan.channel == AgentChannel::kVsock ? "vmw_vsock_virtio_transport" : "virtio_console";
+  Group boot{"boot", {"virtio_mmio", driver, "virtio_blk", "erofs", "overlay"}};
+  boot.modules.insert(boot.modules.end(), plan.modules.begin(), plan.modules.end());
+  return {std::move(boot), Group{"net", {"virtio_net"}}};
 }
 
 // Everything that decides the bytes of the archive. Raise the number when anything in this file
 // changes them.
-std::string cache_key(const Kernel& kernel, const std::string& agent_digest, AgentChannel channel) {
+std::string cache_key(const Kernel& kernel, const std::string& agent_digest,
+                      const InitramfsPlan& plan) {
   std::string text = "mvm-initramfs 2\n" + kernel.digest + "\n" + agent_digest + "\n" +
                      kernel.release + "\n" + kernel.package + "\n" + kernel.modules_dir + "\n";
-  for (const Group& group : groups(channel)) {
+  for (const Group& group : groups(plan)) {
     for (const std::string& module : group.modules)
       text += std::string(group.name) + " " + module + "\n";
   }
+  for (const CpioEntry& file : plan.files)
+    text += file.path + " " + std::to_string(file.mode) + " " + sys::sha256_hex(file.data) + "\n";
   return sys::sha256_hex(text);
 }
 
@@ -74,7 +79,7 @@ Result<std::string> read_module(const std::string& path) {
 }
 
 Result<std::vector<CpioEntry>> collect(const Kernel& kernel, const std::string& agent_path,
-                                       AgentChannel channel) {
+                                       const InitramfsPlan& plan) {
   std::vector<CpioEntry> entries;
   for (const char* dir : {"dev", "proc", "sys", "run", "newroot", "modules"})
     entries.push_back({dir, S_IFDIR | 0755, ""});
@@ -84,36 +89,50 @@ Result<std::vector<CpioEntry>> collect(const Kernel& kernel, const std::string& 
   std::string order;
   if (!kernel.modules_dir.empty()) {
     const ModuleIndex index = MVM_TRY(read_modules(kernel.modules_dir));
-    for (const InitramfsModule& module : MVM_TRY(plan_modules(index, channel))) {
+    for (const InitramfsModule& module : MVM_TRY(plan_modules(index, plan))) {
       order += module.group + " " + module.name + "\n";
       std::string bytes = MVM_TRY(read_module(kernel.modules_dir + "/" + module.source));
       entries.push_back({"modules/" + module.name, S_IFREG | 0644, std::move(bytes)});
     }
   }
   entries.push_back({"modules/order", S_IFREG | 0644, std::move(order)});
+  entries.insert(entries.end(), plan.files.begin(), plan.files.end());
   return entries;
 }
 
-Result<> build(const Kernel& kernel, const std::string& agent_path, AgentChannel channel,
+std::string note_of(const std::string& path) { return path + ".sha256"; }
+
+Result<> build(const Kernel& kernel, const std::string& agent_path, const InitramfsPlan& plan,
                const std::string& path) {
-  const std::vector<CpioEntry> entries = MVM_TRY(collect(kernel, agent_path, channel));
+  const std::vector<CpioEntry> entries = MVM_TRY(collect(kernel, agent_path, plan));
   std::string temp = path + ".XXXXXX";
   const sys::UniqueFd fd(::mkostemp(temp.data(), O_CLOEXEC));
   if (!fd) return Error::from_errno("create " + path);
   sys::ScopeGuard cleanup([&] { ::unlink(temp.c_str()); });
   MVM_TRY(write_cpio(fd.get(), entries));
   if (::fchmod(fd.get(), 0644) != 0) return Error::from_errno("chmod " + temp);
+  // The note before what it is of: an archive without one would be made again.
+  if (plan.checked)
+    MVM_TRY(sys::write_atomic(note_of(path), MVM_TRY(sys::sha256_file(temp)), 0644));
   if (::rename(temp.c_str(), path.c_str()) != 0) return Error::from_errno("rename " + temp);
   cleanup.dismiss();
   return {};
 }
 
+Result<> check(const std::string& path) {
+  const std::string noted = MVM_TRY(sys::read_file(note_of(path), kibibytes(1)));
+  if (MVM_TRY(sys::sha256_file(path)) == noted) return {};
+  return Error(Errc::kCorrupt, "the initramfs " + path + " is not what was made")
+      .with_hint("have it made again with: mvmctl cache prune");
+}
+
 }  // namespace
 
-Result<std::vector<InitramfsModule>> plan_modules(const ModuleIndex& index, AgentChannel channel) {
+Result<std::vector<InitramfsModule>> plan_modules(const ModuleIndex& index,
+                                                  const InitramfsPlan& wanted) {
   std::vector<InitramfsModule> plan;
   std::set<std::string> placed;
-  for (const Group& group : groups(channel)) {
+  for (const Group& group : groups(wanted)) {
     for (const ModuleFile& module : MVM_TRY(resolve(index, group.modules))) {
       if (!placed.insert(module.name).second) continue;
       std::array<char, 16> number;
@@ -125,13 +144,16 @@ Result<std::vector<InitramfsModule>> plan_modules(const ModuleIndex& index, Agen
 }
 
 Result<std::string> initramfs_for(const Kernel& kernel, const std::string& agent_path,
-                                  const std::string& cache_dir, AgentChannel channel) {
+                                  const std::string& cache_dir, const InitramfsPlan& plan) {
   const std::string agent_digest =
       MVM_TRY_CTX(memo_digest(cache_dir, agent_path), "guest agent " + agent_path);
-  std::string path = cache_dir + "/initramfs/" + cache_key(kernel, agent_digest, channel) + ".cpio";
-  if (sys::path_exists(path)) return path;
+  std::string path = cache_dir + "/initramfs/" + cache_key(kernel, agent_digest, plan) + ".cpio";
+  if (sys::path_exists(path)) {
+    if (plan.checked) MVM_TRY(check(path));
+    return path;
+  }
   MVM_TRY(sys::make_dirs(cache_dir + "/initramfs"));
-  MVM_TRY_CTX(build(kernel, agent_path, channel, path), "building the initramfs");
+  MVM_TRY_CTX(build(kernel, agent_path, plan, path), "building the initramfs");
   return path;
 }
 

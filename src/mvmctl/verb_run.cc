@@ -10,6 +10,7 @@
 #include "mvmctl/shared/session_verbs.h"
 #include "mvmctl/verbs.h"
 #include "spec/vm_spec_json.h"
+#include "supervisor/main_process.h"
 
 namespace mvm::cli {
 namespace {
@@ -21,12 +22,7 @@ struct Options {
 };
 
 wire::Open open_request(const workflow::Created& created, const Options& o) {
-  wire::Open open;
-  open.exec.argv = created.process.argv;
-  open.exec.env = created.process.env;
-  open.exec.working_dir = created.process.working_dir;
-  open.exec.make_working_dir = true;
-  open.exec.user = created.process.user;
+  wire::Open open = supervisor::start_request(created.process);
   if (o.timeout) open.exec.timeout_ms = static_cast<std::uint64_t>(o.timeout->count());
   return open;
 }

@@ -38,6 +38,8 @@ std::span<const VerbEntry> verbs() {
       VerbEntry{"build", kBuild, "make a project's image", make_build_command},
       VerbEntry{"builder", kBuild, "the machine that builds for this host", make_builder_command},
       VerbEntry{"manifest", kBuild, "list, check and remove what was built", make_manifest_command},
+      VerbEntry{"key", kBuild, "keys that sign and are trusted", make_key_command},
+      VerbEntry{"bundle", kBuild, "images as one signed file", make_bundle_command},
       VerbEntry{"image", kStore, "pull, list and remove images", make_image_command},
       VerbEntry{"snapshot", kStore, "save machines and start from what was saved",
                 make_snapshot_command},

@@ -383,6 +383,8 @@ std::vector<Field<Manifest>> guest_fields() {
             "the guest's system"),
       field("seal", &Manifest::seal, choice<Seal>({{"dev", Seal::kDev}, {"sealed", Seal::kSealed}}),
             "sealed: verified, and without a way in"),
+      field("outputs", &Manifest::outputs, list(absolute_path()),
+            "what may be copied out of a sealed machine"),
       field("entrypoint", &Manifest::entrypoint, command(), "what runs; it ends the machine"),
       field("services", &Manifest::services, services(), "what runs, each under its name"),
       field("env", &Manifest::env, named(text(), variable()), "of all that runs"),

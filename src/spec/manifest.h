@@ -64,6 +64,7 @@ struct Manifest {
   Arch arch = Arch::kX86_64;
   Seal seal = Seal::kDev;
   SourceSpec source;
+  std::vector<std::string> outputs;  // what may be copied out of a sealed machine
   std::vector<std::string> entrypoint;
   std::vector<ServiceSpec> services;  // by name; none beside an entrypoint
   std::vector<std::pair<std::string, std::string>> env;

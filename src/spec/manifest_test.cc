@@ -233,7 +233,7 @@ TEST(ManifestSchema, KnowsEveryKeyAndNoOther) {
   const auto schema = nlohmann::json::parse(manifest_schema());
   EXPECT_EQ(schema["required"], nlohmann::json({"source"}));
   EXPECT_EQ(schema["additionalProperties"], false);
-  EXPECT_EQ(schema["properties"].size(), 14U);
+  EXPECT_EQ(schema["properties"].size(), 15U);
   for (const auto& [key, value] : schema["properties"].items())
     EXPECT_TRUE(value.contains("description")) << key;
   EXPECT_EQ(schema["properties"]["target"]["enum"].size(), 2U);

@@ -101,6 +101,7 @@ struct VmSpec {
   std::string image_ref;
   std::string image_digest;
   std::string scratch_path;  // ext4 of this machine alone; empty: writes go to guest memory
+  std::string sealed_by;  // the public key, hex, that the guest checks its seal against; or empty
   std::vector<VolumeDisk> volumes;
   std::string hostname;
   NetworkSpec network;

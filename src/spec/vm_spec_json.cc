@@ -242,6 +242,7 @@ std::string to_json(const VmSpec& vm) {
   visit_strings(copy, [&](const char* key, std::string& value) { out[key] = value; });
   out["exec_defaults"] = process_json(vm.exec_defaults);
   if (!vm.restore_dir.empty()) out["restore_dir"] = vm.restore_dir;
+  if (!vm.sealed_by.empty()) out["sealed_by"] = vm.sealed_by;
   if (!vm.jailer_program.empty()) out["jailer_program"] = vm.jailer_program;
   if (!vm.volumes.empty()) out["volumes"] = volumes_json(vm.volumes);
   if (vm.process) out["process"] = process_json(*vm.process);
@@ -272,6 +273,7 @@ Result<VmSpec> vm_spec_from_json(std::string_view text) {
   if (in.has("jail")) in.read("jail", vm.jail);
   if (in.has("jail_user")) in.read("jail_user", vm.jail_user);
   if (in.has("restore_dir")) in.read("restore_dir", vm.restore_dir);
+  if (in.has("sealed_by")) in.read("sealed_by", vm.sealed_by);
   if (in.has("jailer_program")) in.read("jailer_program", vm.jailer_program);
   if (in.has("volumes")) read_volumes(root["volumes"], &bad, vm.volumes);
   read_network(in.object("network"), &bad, vm.network);

@@ -22,6 +22,13 @@
 
 namespace mvm::store {
 
+// What was signed of an image, see seal/manifest.h; opaque here. Empty: it is not signed.
+struct ImageSignature {
+  std::string manifest;  // the bytes that were signed
+  std::string bytes;     // 128 hex characters
+  std::string signer;    // public key, 64 hex characters
+};
+
 // A name for an image. Several refs can name one digest.
 struct ImageRecord {
   std::string digest;  // SHA-256 of the EROFS file, 64 hex characters
@@ -31,6 +38,7 @@ struct ImageRecord {
   std::int64_t created_ms = 0;  // Units: ms since 1970, UTC
   std::string source_digest;    // what it was made from: manifest digest or fingerprint, or ""
   spec::ImageConfig config;
+  ImageSignature signature;
 };
 
 struct VmRecord {

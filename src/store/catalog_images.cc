@@ -7,8 +7,13 @@ namespace {
 
 constexpr std::size_t kLeastDigestPrefix = 4;
 
-#define MVM_IMAGE_SELECT \
-  "SELECT digest, ref, size_bytes, arch, created_ms, source_digest, config_json FROM images "
+// Signatures are empty where an older mvm has made the table and nobody has written since.
+std::string select(bool has_signatures, const char* rest) {
+  return std::string(
+             "SELECT digest, ref, size_bytes, arch, created_ms, source_digest, config_json, ") +
+         (has_signatures ? "signed_manifest, signature, signer" : "'', '', ''") + " FROM images " +
+         rest;
+}
 
 // Kind and name of whatever needs the image ?1.
 #define MVM_IMAGE_USERS                                                        \
@@ -25,6 +30,7 @@ Result<ImageRecord> image_of(const Statement& row) {
   record.created_ms = row.number(4);
   record.source_digest = row.text(5);
   record.config = MVM_TRY_CTX(image_config_from_json(row.text(6)), "catalogue entry " + record.ref);
+  record.signature = {row.text(7), row.text(8), row.text(9)};
   return record;
 }
 
@@ -58,15 +64,19 @@ Result<> Catalog::put_image(const ImageRecord& record) {
   Statement statement =
       MVM_TRY(Statement::prepare(state_->db.get(),
                                  "INSERT OR REPLACE INTO images (ref, arch, digest, size_bytes, "
-                                 "created_ms, source_digest, config_json)"
-                                 " VALUES (?, ?, ?, ?, ?, ?, ?)"));
+                                 "created_ms, source_digest, config_json, "
+                                 "signed_manifest, signature, signer)"
+                                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   statement.bind(record.ref)
       .bind(arch_name(record.arch))
       .bind(record.digest)
       .bind(static_cast<std::int64_t>(record.size.count))
       .bind(record.created_ms)
       .bind(record.source_digest)
-      .bind(image_config_to_json(record.config));
+      .bind(image_config_to_json(record.config))
+      .bind(record.signature.manifest)
+      .bind(record.signature.bytes)
+      .bind(record.signature.signer);
   MVM_TRY(statement.step());
   return {};
 }
@@ -74,8 +84,8 @@ Result<> Catalog::put_image(const ImageRecord& record) {
 Result<std::optional<ImageRecord>> Catalog::lookup_image(std::string_view ref,
                                                          spec::Arch arch) const {
   if (state_->db == nullptr) return std::optional<ImageRecord>();
-  Statement statement =
-      MVM_TRY(Statement::prepare(state_->db.get(), MVM_IMAGE_SELECT "WHERE ref = ? AND arch = ?"));
+  Statement statement = MVM_TRY(Statement::prepare(
+      state_->db.get(), select(state_->has_signatures, "WHERE ref = ? AND arch = ?")));
   statement.bind(ref).bind(arch_name(arch));
   if (!MVM_TRY(statement.step())) return std::optional<ImageRecord>();
   return std::optional<ImageRecord>(MVM_TRY(image_of(statement)));
@@ -84,14 +94,16 @@ Result<std::optional<ImageRecord>> Catalog::lookup_image(std::string_view ref,
 Result<ImageRecord> Catalog::find_image(std::string_view text) const {
   if (state_->db == nullptr) return unknown_image(text);
   Statement by_ref = MVM_TRY(Statement::prepare(
-      state_->db.get(), MVM_IMAGE_SELECT "WHERE ref = ? ORDER BY created_ms DESC LIMIT 1"));
+      state_->db.get(),
+      select(state_->has_signatures, "WHERE ref = ? ORDER BY created_ms DESC LIMIT 1")));
   by_ref.bind(text);
   if (MVM_TRY(by_ref.step())) return image_of(by_ref);
   const std::string_view prefix = text.starts_with("sha256:") ? text.substr(7) : text;
   if (prefix.size() < kLeastDigestPrefix || !is_hex(prefix)) return unknown_image(text);
-  Statement by_digest = MVM_TRY(
-      Statement::prepare(state_->db.get(), MVM_IMAGE_SELECT
-                         "WHERE digest GLOB ? || '*' GROUP BY digest ORDER BY digest LIMIT 6"));
+  Statement by_digest = MVM_TRY(Statement::prepare(
+      state_->db.get(), select(state_->has_signatures,
+                               "WHERE digest GLOB ? || '*' GROUP BY digest ORDER BY digest "
+                               "LIMIT 6")));
   by_digest.bind(prefix);
   std::vector<ImageRecord> found = MVM_TRY(images_of(by_digest));
   if (found.empty()) return unknown_image(text);
@@ -101,8 +113,8 @@ Result<ImageRecord> Catalog::find_image(std::string_view text) const {
 
 Result<std::vector<ImageRecord>> Catalog::list_images() const {
   if (state_->db == nullptr) return std::vector<ImageRecord>();
-  Statement rows = MVM_TRY(
-      Statement::prepare(state_->db.get(), MVM_IMAGE_SELECT "ORDER BY created_ms DESC, ref"));
+  Statement rows = MVM_TRY(Statement::prepare(
+      state_->db.get(), select(state_->has_signatures, "ORDER BY created_ms DESC, ref")));
   return images_of(rows);
 }
 

@@ -11,6 +11,14 @@ namespace {
 
 constexpr std::int64_t kFirstWithSnapshots = 2;
 constexpr std::int64_t kFirstWithBuilds = 3;
+constexpr std::int64_t kFirstWithSignatures = 4;
+
+// Before the script, for a table that an older version has made.
+constexpr char kAddSignatures[] = R"sql(
+ALTER TABLE images ADD COLUMN signed_manifest TEXT NOT NULL DEFAULT '';
+ALTER TABLE images ADD COLUMN signature       TEXT NOT NULL DEFAULT '';
+ALTER TABLE images ADD COLUMN signer          TEXT NOT NULL DEFAULT '';
+)sql";
 
 Result<std::int64_t> user_version(sqlite3* db) {
   Statement statement = MVM_TRY(Statement::prepare(db, "PRAGMA user_version"));
@@ -29,11 +37,13 @@ Result<> check_version(std::int64_t version, const std::string& path) {
 // To be called with the first-use lock held: the change to WAL needs the file alone and, unlike
 // every other statement, does not wait for it.
 Result<> create_tables(sqlite3* db) {
-  if (MVM_TRY(user_version(db)) >= kSchemaVersion) return {};  // somebody else was first
+  const std::int64_t version = MVM_TRY(user_version(db));
+  if (version >= kSchemaVersion) return {};  // somebody else was first
   MVM_TRY(execute(db, "PRAGMA journal_mode=WAL"));
   MVM_TRY(execute(db, "BEGIN IMMEDIATE"));
-  const std::string script =
-      std::string(kSchema) + "PRAGMA user_version=" + std::to_string(kSchemaVersion) + "; COMMIT;";
+  const bool add_signatures = version > 0 && version < kFirstWithSignatures;
+  const std::string script = std::string(add_signatures ? kAddSignatures : "") + kSchema +
+                             "PRAGMA user_version=" + std::to_string(kSchemaVersion) + "; COMMIT;";
   return execute(db, script.c_str());
 }
 
@@ -99,6 +109,7 @@ Result<Catalog> Catalog::open_read_only(const Layout& layout) {
   if (*version == 0) state->db.reset();  // another process is about to make the tables
   state->has_snapshots = *version >= kFirstWithSnapshots;
   state->has_builds = *version >= kFirstWithBuilds;
+  state->has_signatures = *version >= kFirstWithSignatures;
   return Catalog(std::move(state));
 }
 

@@ -11,7 +11,8 @@ struct Catalog::State {
   Database db;  // null: no database yet, opened for reading
   // False for one opened for reading that an older mvm has made: it has no such table.
   bool has_snapshots = true;
-  bool has_builds = true;  // since version 3
+  bool has_builds = true;      // since version 3
+  bool has_signatures = true;  // since version 4; a column of images
 };
 
 // Ids and digests are lower-case hex, so a prefix that is not cannot match and is not searched for.

@@ -20,6 +20,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
+// Makes the table of images what versions before 4 had.
+constexpr char kWithoutSignatures[] =
+    "ALTER TABLE images DROP COLUMN signed_manifest; ALTER TABLE images DROP COLUMN signature;"
+    "ALTER TABLE images DROP COLUMN signer";
+
 class CatalogTest : public ::testing::Test {
  protected:
   Catalog open() const { return Catalog::open(layout_).value(); }
@@ -172,12 +177,34 @@ TEST_F(CatalogTest, GivesACatalogueOfTheFirstVersionItsSnapshots) {
   {
     const Catalog catalog = open();
     const Database db = open_database(layout_.database_path(), SQLITE_OPEN_READWRITE).value();
+    ASSERT_TRUE(execute(db.get(), kWithoutSignatures).has_value());
     ASSERT_TRUE(execute(db.get(), "DROP TABLE snapshots; PRAGMA user_version=1").has_value());
   }
   const Catalog reader = Catalog::open_read_only(layout_).value();
   EXPECT_TRUE(reader.list_snapshots()->empty());
   EXPECT_EQ(reader.find_snapshot("warm").error().code(), Errc::kNotFound);
   EXPECT_TRUE(open().insert_snapshot(snapshot("00aa", "warm")).has_value());
+}
+
+TEST_F(CatalogTest, ImagesOfACatalogueOfTheThirdVersionStayAndCanBeSigned) {
+  ImageRecord image;
+  image.ref = "web";
+  image.digest = std::string(64, 'a');
+  {
+    Catalog catalog = open();
+    ASSERT_TRUE(catalog.put_image(image).has_value());
+    const Database db = open_database(layout_.database_path(), SQLITE_OPEN_READWRITE).value();
+    ASSERT_TRUE(execute(db.get(), kWithoutSignatures).has_value());
+    ASSERT_TRUE(execute(db.get(), "PRAGMA user_version=3").has_value());
+  }
+  EXPECT_EQ(Catalog::open_read_only(layout_)->find_image("web")->signature.manifest, "");
+  image.signature = {"text", "bytes", "signer"};
+  EXPECT_EQ(open().find_image("web")->digest, image.digest);
+  ASSERT_TRUE(open().put_image(image).has_value());
+  const auto found = Catalog::open_read_only(layout_)->find_image("web");
+  EXPECT_EQ(found->signature.manifest, "text");
+  EXPECT_EQ(found->signature.bytes, "bytes");
+  EXPECT_EQ(found->signature.signer, "signer");
 }
 
 TEST_F(CatalogTest, OneOfTwoRacersGetsTheName) {
@@ -213,7 +240,7 @@ TEST_F(CatalogTest, RefusesANewerSchemaNamingBothVersions) {
   const auto reopened = Catalog::open(layout_);
   EXPECT_EQ(reopened.error().code(), Errc::kUnsupported);
   EXPECT_THAT(reopened.error().text(),
-              HasSubstr("schema version 9, this mvmctl knows up to version 3"));
+              HasSubstr("schema version 9, this mvmctl knows up to version 4"));
 }
 
 TEST_F(CatalogTest, DamagedDatabaseIsAnErrorThatNamesIt) {

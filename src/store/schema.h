@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of the catalogue. A change raises kSchemaVersion; what IF NOT EXISTS does not do gets
-// a migration in catalog_open.cc. Versions: 1 images and vms; 2 snapshots; 3 builds.
+// a migration in catalog_open.cc. Versions: 1 images and vms; 2 snapshots; 3 builds;
+// 4 signatures of images.
 #pragma once
 
 namespace mvm::store {
 
-inline constexpr int kSchemaVersion = 3;
+inline constexpr int kSchemaVersion = 4;
 
 inline constexpr char kSchema[] = R"sql(
 CREATE TABLE IF NOT EXISTS images (
@@ -16,6 +17,9 @@ CREATE TABLE IF NOT EXISTS images (
   created_ms    INTEGER NOT NULL,
   source_digest TEXT    NOT NULL,
   config_json   TEXT    NOT NULL,
+  signed_manifest TEXT  NOT NULL DEFAULT '',
+  signature     TEXT    NOT NULL DEFAULT '',
+  signer        TEXT    NOT NULL DEFAULT '',
   PRIMARY KEY (ref, arch)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS images_by_digest ON images (digest);

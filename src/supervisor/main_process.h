@@ -12,6 +12,9 @@
 
 namespace mvm::supervisor {
 
+// What the agent is asked to run as a machine's process. Pure.
+wire::Open start_request(const spec::ProcessSpec& process);
+
 class MainProcess {
  public:
   MainProcess(Router& router, RotatingLog& log, std::function<void(const wire::Closed&)> on_end);

@@ -14,6 +14,7 @@
 #include "workflow/build_native.h"
 #include "workflow/build_vm.h"
 #include "workflow/programs.h"
+#include "workflow/sealing.h"
 
 namespace mvm::workflow {
 namespace {
@@ -86,10 +87,20 @@ Error with_logs(Error error, const store::Layout& layout, const std::string& wor
   return error;
 }
 
+Result<> sign(const store::Layout& layout, store::ImageRecord& image,
+              const store::BuildRecord& build, const std::optional<seal::Verity>& verity,
+              const std::string& key) {
+  const seal::Manifest manifest = MVM_TRY_CTX(
+      manifest_of(layout, image, {build.name, build.revision, verity}), "signing " + build.name);
+  image.signature =
+      MVM_TRY_CTX(sign_image(layout, MVM_TRY(signing_key(layout, key)), manifest), "signing");
+  return {};
+}
+
 Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& catalog,
                                    const Project& project, const std::string& fingerprint,
-                                   const build::Plan& plan, const build::Job& job,
-                                   const build::Built& built) {
+                                   const build::Plan& plan, const BuildRequest& request,
+                                   const build::Job& job, const build::Built& built) {
   store::BuildRecord out;
   out.revision = plan.revision();
   out.project = project.dir;
@@ -111,10 +122,26 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
     guest = MVM_TRY(spec::guest_of(built.config));
   out.manifest_json = spec::guest_to_json(guest ? *guest : project.manifest);
   out.built_ms = image.created_ms;
+  if (built.verity) MVM_TRY(sign(layout, image, out, built.verity, request.key));
   MVM_TRY(store::publish_blob(layout, job.output, built.digest));
   MVM_TRY(catalog.put_image(image));
   MVM_TRY(catalog.put_build(out));
   return out;
+}
+
+// A sealed image that is there already: signed once more when the key, the kernel or the name have
+// changed since.
+Result<> sign_again(const store::Layout& layout, const store::BuildRecord& build,
+                    const std::string& key) {
+  const store::Catalog reading = MVM_TRY(store::Catalog::open_read_only(layout));
+  auto image = MVM_TRY(reading.lookup_image(image_ref(build), build.arch));
+  if (!image || image->signature.manifest.empty()) return {};
+  const seal::Manifest before = MVM_TRY(seal::manifest_from_text(image->signature.manifest));
+  const store::ImageSignature signature = image->signature;
+  MVM_TRY(sign(layout, *image, build, before.verity, key));
+  if (image->signature.bytes == signature.bytes) return {};
+  store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
+  return catalog.put_image(*image);
 }
 
 // What this host lacks of a plan's tools; empty: nothing.
@@ -164,17 +191,7 @@ Result<store::BuildRecord> make_revision(const store::Layout& layout, store::Cat
                  "the project has changed while it was built, so the image is of "
                  "neither state")
         .with_hint("build it again when nothing writes to it");
-  return publish(layout, catalog, project, fingerprint, plan, job, *built);
-}
-
-// What a manifest may say that nothing acts on yet is refused rather than left out.
-Result<> check_supported(const spec::Manifest& manifest) {
-  const auto refused = [](const std::string& what) {
-    return Error(Errc::kUnsupported, what + " cannot be built yet")
-        .with_hint("take it out of " + std::string(spec::kManifestFile));
-  };
-  if (manifest.seal == spec::Seal::kSealed) return refused("a sealed image");
-  return {};
+  return publish(layout, catalog, project, fingerprint, plan, request, job, *built);
 }
 
 }  // namespace
@@ -194,19 +211,24 @@ Result<BuildResult> build_project(const store::Layout& layout, const BuildReques
 
 Result<BuildResult> build_loaded(const store::Layout& layout, const Project& project,
                                  const BuildRequest& request, const BuildEvents& events) {
-  MVM_TRY(check_supported(project.manifest));
+  // Nobody waits for a build that cannot be signed.
+  if (project.manifest.seal == spec::Seal::kSealed) MVM_TRY(signing_key(layout, request.key));
   const bool anew = request.force || request.refresh;
   // Before anything is read: a change during the build then shows as a change afterwards.
   const std::string fingerprint = MVM_TRY(project_fingerprint(project));
   if (!anew) {
-    if (auto current = MVM_TRY(untouched(layout, project, fingerprint)))
+    if (auto current = MVM_TRY(untouched(layout, project, fingerprint))) {
+      MVM_TRY(sign_again(layout, *current, request.key));
       return BuildResult{std::move(*current), true};
+    }
   }
   const build::Plan plan = MVM_TRY(build::make_plan(project.manifest, project.dir));
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   if (!anew) {
-    if (auto known = MVM_TRY(made_before(layout, catalog, project, fingerprint, plan.revision())))
+    if (auto known = MVM_TRY(made_before(layout, catalog, project, fingerprint, plan.revision()))) {
+      MVM_TRY(sign_again(layout, *known, request.key));
       return BuildResult{std::move(*known), true};
+    }
   }
   events.on_plan(plan);
   return BuildResult{

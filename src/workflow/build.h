@@ -31,6 +31,7 @@ struct BuildRequest {
   bool force = false;      // although nothing has changed
   bool refresh = false;    // and look again at what lies elsewhere; implies force
   Where where = Where::kAuto;
+  std::string key = {};  // that signs a sealed image; empty: the configured or only one
 };
 
 struct BuildEvents {

@@ -27,6 +27,7 @@ constexpr std::array kKeys = {
     ConfigKey{"disk", "size of a machine's scratch disk", "8G"},
     ConfigKey{"network", "user or none", "user"},
     ConfigKey{"builder", "where projects are built: auto, native or vm", "auto"},
+    ConfigKey{"signing_key", "key that signs sealed images and bundles", "the only own key"},
     ConfigKey{"jail", "of the mvm-vmm engine, required or off", "required"},
 };
 

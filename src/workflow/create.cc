@@ -6,14 +6,15 @@
 #include "kernel/initramfs.h"
 #include "kernel/obtain.h"
 #include "platform/tsc.h"
-#include "spec/guest_label.h"
 #include "spec/words.h"
 #include "store/catalog.h"
 #include "store/gc.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "workflow/guest_process.h"
 #include "workflow/machines.h"
 #include "workflow/scratch.h"
+#include "workflow/sealing.h"
 #include "workflow/start.h"
 #include "workflow/volumes.h"
 
@@ -50,17 +51,23 @@ struct Parts {
   Programs programs;
   EngineChoice choice;
   store::ImageRecord image;
+  std::optional<seal::Manifest> seal;  // of a sealed image
   kernel::Kernel kernel;
   std::string initramfs;
 };
 
 Result<kernel::Kernel> choose_kernel(const store::Layout& layout, const CreateRequest& request,
+                                     const std::optional<seal::Manifest>& seal,
                                      const CreateEvents& events) {
   kernel::ObtainOptions options;
   options.progress = [&](const kernel::Progress& p) { events.on_step(p.step); };
   const std::string cache = layout.kernel_cache_dir();
-  if (!request.kernel_file.empty())
-    return kernel::use_file(cache, request.kernel_file, request.image.arch);
+  if (!request.kernel_file.empty()) {
+    auto given = MVM_TRY(kernel::use_file(cache, request.kernel_file, request.image.arch));
+    if (seal) MVM_TRY(check_sealed_kernel(given, *seal));
+    return given;
+  }
+  if (seal) return sealed_kernel(layout, *seal);
   return kernel::obtain(cache, request.image.arch, options);
 }
 
@@ -79,11 +86,20 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
       !request.volumes.empty()));
   events.on_posture(posture_line(parts.choice, request.jail));
   parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
-  if (parts.choice.selection.backend == "fake") return parts;  // it boots no kernel
-  parts.kernel = MVM_TRY_CTX(choose_kernel(layout, request, events), "kernel");
+  parts.seal = MVM_TRY(check_seal(layout, parts.image));
+  if (parts.seal) MVM_TRY(check_sealed_request(request, parts.image.ref, *parts.seal));
+  const std::string& backend = parts.choice.selection.backend;
+  if (backend == "fake") {  // it boots no kernel
+    if (parts.seal)
+      return Error(Errc::kUnsupported, "the fake engine has no guest that keeps a seal");
+    return parts;
+  }
+  parts.kernel = MVM_TRY_CTX(choose_kernel(layout, request, parts.seal, events), "kernel");
+  kernel::InitramfsPlan plan;
+  if (parts.seal) plan = sealed_initramfs(parts.image.signature);
+  plan.channel = agent_channel(backend);
   parts.initramfs = MVM_TRY_CTX(
-      kernel::initramfs_for(parts.kernel, parts.programs.agent, layout.initramfs_cache_dir(),
-                            agent_channel(parts.choice.selection.backend)),
+      kernel::initramfs_for(parts.kernel, parts.programs.agent, layout.initramfs_cache_dir(), plan),
       "initramfs");
   return parts;
 }
@@ -105,52 +121,24 @@ Result<Created> describe(const store::Layout& layout, const CreateRequest& reque
   vm.network = request.network;
   vm.limits = request.limits;
   vm.restart = request.restart;
-  if (!request.ephemeral && vm.backend != "fake")
+  if (!request.ephemeral && !parts.seal && vm.backend != "fake")
     vm.scratch_path = vm.data_dir + "/" + kScratchFile;
   vm.volumes = MVM_TRY(place_volumes(layout, request.volumes));
   vm.remove_when_done = request.remove_when_done;
   set_jail(vm, request.jail);
-  out.process = process_for(request, parts.image.config, host_env);
-  vm.exec_defaults = out.process;
-  vm.exec_defaults.argv.clear();
-  if (request.main_process && !request.idle && !out.process.argv.empty()) vm.process = out.process;
-  // Ports, volumes and resources are not taken from an image: whoever made it may not open a port.
-  if (auto guest = MVM_TRY(spec::guest_of(parts.image.config)); guest && !request.idle) {
-    vm.services = std::move(guest->services);
-    if (vm.process && request.command.empty() && !request.entrypoint)
-      vm.health = std::move(guest->health);
+  out.process = MVM_TRY(set_guest(vm, request, parts.image.config, host_env));
+  if (parts.seal) {
+    vm.sealed_by = parts.image.signature.signer;
+    vm.cmdline_extra = "mvm.seal=" + vm.sealed_by;
+    if (!request.main_process && out.process.argv.empty())
+      return Error(Errc::kUnsupported,
+                   "image " + vm.image_ref + " is sealed and names services, no command")
+          .with_hint("start it with: mvmctl up");
   }
   return out;
 }
 
 }  // namespace
-
-spec::ProcessSpec process_for(
-    const CreateRequest& request, const spec::ImageConfig& image,
-    const std::function<std::optional<std::string>(const std::string&)>& env_of_host) {
-  spec::ProcessSpec out;
-  if (!request.entrypoint) {
-    out.argv = image.entrypoint;
-  } else if (!request.entrypoint->empty()) {
-    out.argv = {*request.entrypoint};
-  }
-  // As container engines do: a given command replaces CMD; a given entrypoint drops it.
-  const bool use_cmd = request.command.empty() && !request.entrypoint;
-  const auto& rest = use_cmd ? image.cmd : request.command;
-  out.argv.insert(out.argv.end(), rest.begin(), rest.end());
-  out.env = image.env;
-  for (const std::string& entry : request.env) {
-    if (entry.find('=') != std::string::npos) {
-      out.env.push_back(entry);
-    } else if (const auto value = env_of_host(entry)) {
-      out.env.push_back(entry + "=" + *value);
-    }
-  }
-  out.working_dir = request.working_dir.empty() ? image.working_dir : request.working_dir;
-  out.user = request.user.empty() ? image.user : request.user;
-  if (!image.stop_signal.empty()) out.stop_signal = image.stop_signal;
-  return out;
-}
 
 Result<Created> create(const store::Layout& layout, const CreateRequest& request,
                        const CreateEvents& events) {

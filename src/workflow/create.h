@@ -68,9 +68,4 @@ Result<Created> create(const store::Layout& layout, const CreateRequest& request
 // already.
 Result<> forget(const store::Layout& layout, const std::string& id);
 
-// What runs in the machine. Pure.
-spec::ProcessSpec process_for(
-    const CreateRequest& request, const spec::ImageConfig& image,
-    const std::function<std::optional<std::string>(const std::string&)>& host_env);
-
 }  // namespace mvm::workflow

@@ -141,7 +141,7 @@ Parts make_parts(const std::string& programs, const std::string& load,
       must(kernel::obtain(layout.kernel_cache_dir(), spec::Arch::kX86_64));
   const auto initramfs = [&](kernel::AgentChannel channel) {
     return must(kernel::initramfs_for(kernel, programs + "/mvm-agent", layout.initramfs_cache_dir(),
-                                      channel));
+                                      {.channel = channel}));
   };
   store::Catalog catalog = must(store::Catalog::open(layout));
   image::NoProgress quiet;

@@ -36,9 +36,10 @@ Result<spec::VmSpec> prepare(const std::string& backend, kernel::AgentChannel ch
   const kernel::Kernel kernel =
       MVM_TRY_CTX(kernel::obtain(places.kernel_cache_dir(), spec::Arch::kX86_64), "kernel");
   vm.kernel_path = kernel.vmlinux_path;
-  vm.initramfs_path = MVM_TRY_CTX(
-      kernel::initramfs_for(kernel, program("mvm-agent"), places.initramfs_cache_dir(), channel),
-      "initramfs");
+  vm.initramfs_path =
+      MVM_TRY_CTX(kernel::initramfs_for(kernel, program("mvm-agent"), places.initramfs_cache_dir(),
+                                        {.channel = channel}),
+                  "initramfs");
   store::Catalog catalog = MVM_TRY(store::Catalog::open(places));
   image::NoProgress quiet;
   image::PullRequest request;

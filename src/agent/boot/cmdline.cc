@@ -27,6 +27,7 @@ BootOptions parse_cmdline(std::string_view cmdline) {
         equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
     const bool on = value == "1";
     if (name == "mvm.scratch") out.scratch = on;
+    if (name == "mvm.seal") out.signer = value;
     if (name == "mvm.trace") out.trace = on;
     if (name == "mvm.disks") out.disks = value == "access" ? DiskMark::kAccess : DiskMark::kSerial;
     if (name == "mvm.vsock") out.vsock_port = number(value);

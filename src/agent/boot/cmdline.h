@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace mvm::agent {
@@ -16,6 +17,7 @@ struct BootOptions {
   std::uint32_t vsock_port = 0;  // mvm.vsock=PORT: the host listens there; 0: a virtio-serial port
   // mvm.disks=access: the engine gives its disks no serials of ours.
   DiskMark disks = DiskMark::kSerial;
+  std::string signer;  // mvm.seal=KEY: the machine is sealed, and this public key has signed it
   bool trace = false;  // mvm.trace=1: each boot step is told on the console with its time
 };
 

@@ -96,13 +96,16 @@ Result<std::string> find(const Disk& disk) {
                      std::string("mounting ") + disk.what);
 }
 
-Result<> mount_disk(const Disk& which, const char* target, const char* type, unsigned long flags) {
-  const std::string disk = MVM_TRY(find(which));
-  auto done = mount_at(disk.c_str(), target, type, flags, nullptr);
+Result<> mount_device(const std::string& device, const char* what, const char* target,
+                      const char* type, unsigned long flags) {
+  auto done = mount_at(device.c_str(), target, type, flags, nullptr);
   if (!done)
-    return explain(done.error(),
-                   std::string("mounting ") + which.what + " " + disk + " as " + type);
+    return explain(done.error(), std::string("mounting ") + what + " " + device + " as " + type);
   return {};
+}
+
+Result<> mount_disk(const Disk& which, const char* target, const char* type, unsigned long flags) {
+  return mount_device(MVM_TRY(find(which)), which.what, target, type, flags);
 }
 
 // The kernel mounts an image whose end is missing and fails much later, file by file.
@@ -131,10 +134,11 @@ Result<> check_image_size(const std::string& disk) {
                                    " bytes");
 }
 
-Result<> mount_image(DiskMark mark) {
-  const Disk disk{"mvm_root", "image", mark};
-  MVM_TRY(check_image_size(MVM_TRY(find(disk))));
-  return mount_disk(disk, "/lower", "erofs", MS_RDONLY);
+Result<> mount_image(const RootPlan& plan) {
+  std::string device = plan.image_device;
+  if (device.empty()) device = MVM_TRY(find({"mvm_root", "image", plan.disks}));
+  MVM_TRY(check_image_size(device));
+  return mount_device(device, "image", "/lower", "erofs", MS_RDONLY);
 }
 
 Result<> mount_scratch(bool disk, DiskMark mark) {
@@ -212,14 +216,14 @@ Result<> mount_early() {
   return {};
 }
 
-Result<RootMounts> mount_root(bool scratch_disk, DiskMark mark) {
+Result<RootMounts> mount_root(const RootPlan& plan) {
   for (const char* dir : {"/lower", "/scratch", "/newroot"}) ::mkdir(dir, 0755);
-  MVM_TRY(mount_image(mark));
-  MVM_TRY(mount_scratch(scratch_disk, mark));
+  MVM_TRY(mount_image(plan));
+  MVM_TRY(mount_scratch(plan.scratch_disk, plan.disks));
   auto overlay = mount_at("overlay", "/newroot", "overlay", 0, kOverlayOptions);
   if (!overlay) return explain(overlay.error(), "mounting the overlay of image and scratch");
   RootMounts out;
-  out.on_disk = scratch_disk;
+  out.on_disk = plan.scratch_disk;
   const int flags = O_RDONLY | O_DIRECTORY;
   out.lower = MVM_TRY(sys::open_file("/lower", flags));
   out.upper = MVM_TRY(sys::open_file("/scratch/upper", flags));

@@ -25,10 +25,16 @@ struct RootMounts {
 // /dev, /proc and /sys of the initramfs.
 Result<> mount_early();
 
+struct RootPlan {
+  bool scratch_disk = false;  // else the machine's writes go to memory
+  DiskMark disks = DiskMark::kSerial;
+  std::string image_device;  // empty: the disk of the image
+};
+
 // Mounts image and scratch and the overlay of both on /newroot. Disks are found by their mark,
 // because their order as vda, vdb is not promised. Errors: "mounting image /dev/vda as erofs: …"
 // and the like, with the kernel's own complaint.
-Result<RootMounts> mount_root(bool scratch_disk, DiskMark mark);
+Result<RootMounts> mount_root(const RootPlan& plan);
 
 // Makes /newroot the root for good (as switch_root does), then mounts the rest of the table inside
 // it, where the image's own symbolic links lead to the right places. Errors: only for what no

@@ -150,6 +150,12 @@ Result<> Server::on_open(const wire::Frame& frame) {
     refuse(frame.stream, wire::Outcome::kRefused, open.error());
     return {};
   }
+  if (options_.admit) {
+    if (auto admitted = options_.admit(*open); !admitted) {
+      refuse(frame.stream, wire::Outcome::kRefused, admitted.error());
+      return {};
+    }
+  }
   auto stream = make_stream(frame.stream, *open);
   if (!stream) {
     refuse(frame.stream, wire::Outcome::kNotStarted, stream.error());

@@ -21,6 +21,8 @@ struct ServerOptions {
   // Applies the host's configuration; an error becomes a fault frame. Yields the workload's cgroup
   // directory, or -1.
   std::function<Result<int>(const wire::Configure&)> configure;
+  // Whether the host may have this; empty: it may have everything.
+  std::function<Result<>(const wire::Open&)> admit;
   // The guest was held, and it is so late now (ns since the epoch).
   std::function<void(std::uint64_t)> clock;
   // After the last process has gone: syncs and closes the file systems.

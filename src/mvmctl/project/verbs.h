@@ -10,6 +10,8 @@ CommandSpec make_init_command();
 CommandSpec make_validate_command();
 CommandSpec make_build_command();
 CommandSpec make_builder_command();
+CommandSpec make_key_command();
+CommandSpec make_bundle_command();
 CommandSpec make_manifest_command();
 
 }  // namespace mvm::cli

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "workflow/create.h"
+#include "workflow/guest_process.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
