@@ -34,6 +34,15 @@ std::string last_line(const std::string& text) {
                      end - (begin == std::string::npos ? 0 : begin + 1));
 }
 
+// A sealed machine's kernel gives up on the first block that is not what was signed.
+Error panic_error(const std::string& panic) {
+  if (panic.starts_with("dm-verity"))
+    return Error(Errc::kCorrupt,
+                 "the image is not what was signed; the guest's kernel has noticed (" + panic + ")")
+        .with_hint("build or import it again");
+  return Error(Errc::kGuestFault, "guest kernel panic: " + panic);
+}
+
 }  // namespace
 
 GuestRun::GuestRun(sys::EventLoop& loop, const spec::VmSpec& vm, Logs logs, Handlers handlers)
@@ -135,7 +144,7 @@ void GuestRun::read_console() {
   const auto bytes = std::span(chunk).first(*n);
   logs_.console.append(bytes);
   if (const auto panic = scanner_.feed({reinterpret_cast<const char*>(bytes.data()), bytes.size()}))
-    end_now(Error(Errc::kGuestFault, "guest kernel panic: " + *panic));
+    end_now(panic_error(*panic));
 }
 
 void GuestRun::on_guest_ready(const wire::Ready& ready) {

@@ -64,7 +64,8 @@ Result<> check_ports_of(const CreateRequest& request, const std::string& image,
 }
 
 Error not_what_was_signed(const std::string& what, const std::string& path) {
-  return Error(Errc::kCorrupt, what + " is not what was signed: " + path);
+  return Error(Errc::kCorrupt, what + " is not what was signed: " + path)
+      .with_hint("make it again: mvmctl build --force, or mvmctl bundle import");
 }
 
 }  // namespace
