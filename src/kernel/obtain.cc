@@ -90,10 +90,10 @@ std::vector<std::string> entries(const std::string& dir) {
   return names;
 }
 
-// What a crashed fetch left behind. Only called with the lock held, so nobody is using it.
-void sweep(const std::string& cache_dir) {
+// What was left behind by a crash. Only called with the lock held, so nobody is using it.
+void sweep(const std::string& cache_dir, const char* prefix) {
   for (const std::string& name : entries(cache_dir)) {
-    if (name.starts_with(".fetch-")) (void)sys::remove_tree(cache_dir + "/" + name);
+    if (name.starts_with(prefix)) (void)sys::remove_tree(cache_dir + "/" + name);
   }
 }
 
@@ -113,6 +113,15 @@ std::vector<Entry> read_entries(const std::string& cache_dir) {
     }
   }
   return found;
+}
+
+bool is_named(const Kernel& kernel, const std::string& name) {
+  return kernel.release == name || kernel.package == name || kernel.digest == name;
+}
+
+Error no_kernel(const std::string& name) {
+  return Error(Errc::kNotFound, "no cached kernel '" + name + "'")
+      .with_hint("see 'mvmctl kernel ls'");
 }
 
 Result<> check_arch(const Kernel& kernel, const std::string& path, spec::Arch wanted) {
@@ -201,7 +210,7 @@ Result<Kernel> obtain(const std::string& cache_dir, spec::Arch arch, const Obtai
   if (!options.force) {  // somebody else may have fetched it while we waited
     if (auto cached = find_cached(cache_dir, arch)) return std::move(*cached);
   }
-  sweep(cache_dir);
+  sweep(cache_dir, ".fetch-");
   return MVM_TRY_CTX(fetch_and_publish(cache_dir, arch, options), "fetching a guest kernel");
 }
 
@@ -226,15 +235,40 @@ Result<std::vector<Kernel>> list(const std::string& cache_dir) {
   return kernels;
 }
 
+Result<Kernel> find(const std::string& cache_dir, const std::string& name) {
+  for (Entry& entry : read_entries(cache_dir)) {
+    if (is_named(entry.kernel, name)) return std::move(entry.kernel);
+  }
+  return no_kernel(name);
+}
+
+Result<Kernel> use(const std::string& cache_dir, const std::string& name) {
+  Kernel kernel = MVM_TRY(find(cache_dir, name));
+  const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(cache_dir + "/lock"));
+  MVM_TRY(
+      sys::write_atomic(current_note(cache_dir, kernel.arch), to_json(kernel, cache_dir), 0644));
+  return kernel;
+}
+
+Result<> publish_kernel(const std::string& cache_dir, const std::string& tree, Kernel& kernel) {
+  MVM_TRY(sys::write_file(tree + "/kernel.json", to_json(kernel, tree), 0644));
+  const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(cache_dir + "/lock"));
+  const std::string place = cache_dir + "/" + kernel.package;
+  MVM_TRY(publish(tree, place));
+  rebase(kernel, tree, place);
+  return {};
+}
+
+void sweep_compiled(const std::string& cache_dir) { sweep(cache_dir, kCompilePrefix); }
+
 Result<> remove(const std::string& cache_dir, const std::string& name) {
-  const Error missing =
-      Error(Errc::kNotFound, "no cached kernel '" + name + "'").with_hint("see 'mvmctl kernel ls'");
+  const Error missing = no_kernel(name);
   if (name.empty() || !sys::path_exists(cache_dir)) return missing;
   const sys::FileLock lock = MVM_TRY(sys::FileLock::acquire(cache_dir + "/lock"));
   bool found = false;
   for (const Entry& entry : read_entries(cache_dir)) {
     const Kernel& kernel = entry.kernel;
-    if (kernel.release != name && kernel.package != name && kernel.digest != name) continue;
+    if (!is_named(kernel, name)) continue;
     const auto current = find_cached(cache_dir, kernel.arch);
     // The note goes first: a reader must not be sent to a directory that is half gone.
     if (current && current->vmlinux_path == kernel.vmlinux_path)

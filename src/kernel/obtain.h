@@ -48,7 +48,21 @@ Result<Kernel> use_file(const std::string& cache_dir, const std::string& path, s
 // Every kernel in the cache, by package name. Damaged entries are left out.
 Result<std::vector<Kernel>> list(const std::string& cache_dir);
 
+// One of them, by its release, package or (for files) digest. Errors: kNotFound.
+Result<Kernel> find(const std::string& cache_dir, const std::string& name);
+
+// Makes one of them what obtain() answers with, until another is fetched or chosen.
+// Errors: kNotFound.
+Result<Kernel> use(const std::string& cache_dir, const std::string& name);
+
 // Removes one cached kernel by its release, package or (for files) digest. Errors: kNotFound.
 Result<> remove(const std::string& cache_dir, const std::string& name);
+
+// For compile.h: puts a finished tree (vmlinux, config) of `kernel`, whose paths lie in it, among
+// the cached kernels under its package's name, and lets them lie there.
+Result<> publish_kernel(const std::string& cache_dir, const std::string& tree, Kernel& kernel);
+inline constexpr char kCompilePrefix[] = ".compile-";  // of directories in which kernels are built
+// Removes those of compilers that were killed. To be called with compile.lock held.
+void sweep_compiled(const std::string& cache_dir);
 
 }  // namespace mvm::kernel

@@ -93,48 +93,9 @@ Error download_error(const std::string& package, const std::string& log,
           "--kernel FILE");
 }
 
-Result<> download(const std::string& dir, const std::string& package,
-                  const ObtainOptions& options) {
-  const std::string step = "downloading " + package;
-  report(options, step, 0);
-  const std::string log_path = dir + "/../apt.log";
-  sys::Pipe pipe = MVM_TRY(sys::make_pipe());
-  const sys::UniqueFd log = MVM_TRY(sys::open_file(log_path, O_RDWR | O_CREAT | O_TRUNC, 0600));
-  sys::Command command =
-      tool_command({"apt-get", "-q", "-o", "APT::Status-Fd=3", "download", package}, dir);
-  command.fds = {{log.get(), 1}, {log.get(), 2}, {pipe.write_end.get(), 3}};
-  sys::Child child = MVM_TRY(sys::spawn(command));
-  pipe.write_end.reset();
-  MVM_TRY(follow_status(pipe.read_end.get(), options, step));
-  const sys::ExitStatus status = MVM_TRY(child.wait());
-  if (!status.ok())
-    return download_error(package, sys::read_file(log_path).value_or(""),
-                          "apt-get: " + status.text());
-  return {};
-}
-
 struct DirClose {
   void operator()(DIR* d) const { ::closedir(d); }
 };
-
-// The only name in `dir` that starts and ends so.
-Result<std::string> only_entry(const std::string& dir, std::string_view prefix,
-                               std::string_view suffix) {
-  const std::unique_ptr<DIR, DirClose> handle(::opendir(dir.c_str()));
-  if (!handle) return Error::from_errno("open " + dir);
-  std::string found;
-  while (const dirent* entry = ::readdir(handle.get())) {
-    const std::string_view name = entry->d_name;
-    if (name.front() == '.' || !name.starts_with(prefix) || !name.ends_with(suffix)) continue;
-    if (!found.empty())
-      return Error(Errc::kCorrupt, dir + " holds more than one " + std::string(prefix) + "*");
-    found = name;
-  }
-  if (found.empty())
-    return Error(Errc::kCorrupt,
-                 "the kernel package has no " + std::string(prefix) + "*" + std::string(suffix));
-  return found;
-}
 
 Error unpack_error(Error error) {
   if (error.message().find("No space left") == std::string::npos) return error;
@@ -181,14 +142,73 @@ Result<> assemble(const std::string& raw, const std::string& tree, Kernel& kerne
 
 }  // namespace
 
+Result<> download_package(const std::string& dir, const std::string& package,
+                          const ObtainOptions& options) {
+  const std::string step = "downloading " + package;
+  report(options, step, 0);
+  const std::string log_path = dir + "/../apt.log";
+  sys::Pipe pipe = MVM_TRY(sys::make_pipe());
+  const sys::UniqueFd log = MVM_TRY(sys::open_file(log_path, O_RDWR | O_CREAT | O_TRUNC, 0600));
+  sys::Command command =
+      tool_command({"apt-get", "-q", "-o", "APT::Status-Fd=3", "download", package}, dir);
+  command.fds = {{log.get(), 1}, {log.get(), 2}, {pipe.write_end.get(), 3}};
+  sys::Child child = MVM_TRY(sys::spawn(command));
+  pipe.write_end.reset();
+  MVM_TRY(follow_status(pipe.read_end.get(), options, step));
+  const sys::ExitStatus status = MVM_TRY(child.wait());
+  if (!status.ok())
+    return download_error(package, sys::read_file(log_path).value_or(""),
+                          "apt-get: " + status.text());
+  return {};
+}
+
+Result<std::string> only_entry(const std::string& dir, std::string_view prefix,
+                               std::string_view suffix) {
+  const std::unique_ptr<DIR, DirClose> handle(::opendir(dir.c_str()));
+  if (!handle) return Error::from_errno("open " + dir);
+  std::string found;
+  while (const dirent* entry = ::readdir(handle.get())) {
+    const std::string_view name = entry->d_name;
+    if (name.front() == '.' || !name.starts_with(prefix) || !name.ends_with(suffix)) continue;
+    if (!found.empty())
+      return Error(Errc::kCorrupt, dir + " holds more than one " + std::string(prefix) + "*");
+    found = name;
+  }
+  if (found.empty())
+    return Error(Errc::kCorrupt,
+                 "the package has no " + std::string(prefix) + "*" + std::string(suffix));
+  return found;
+}
+
 std::string meta_package(spec::Arch arch) {
   const std::string debian = arch == spec::Arch::kAarch64 ? "arm64" : "amd64";
   return "linux-image-cloud-" + debian + ":" + debian;
 }
 
-std::string first_kernel_dependency(std::string_view output) {
-  constexpr std::string_view kKey = "Depends: linux-image-";
-  const std::size_t at = output.find(kKey);
+Result<std::string> find_source_package() {
+  const sys::Output output =
+      MVM_TRY(sys::run(tool_command({"apt-cache", "depends", "linux-source"})));
+  std::string name = first_kernel_dependency(output.out, "linux-source-");
+  if (output.status.ok() && !name.empty()) return name;
+  return Error(Errc::kNotFound, "apt knows no package linux-source")
+      .with_hint("run 'apt-get update' as root");
+}
+
+Result<std::string> candidate_file(const std::string& package) {
+  const sys::Output output =
+      MVM_TRY(sys::run(tool_command({"apt-get", "-q", "download", "--print-uris", package})));
+  // 'URI' FILE SIZE DIGEST
+  const std::size_t at = output.out.find("' ");
+  const std::size_t end = at == std::string::npos ? at : output.out.find(' ', at + 2);
+  if (output.status.ok() && end != std::string::npos)
+    return output.out.substr(at + 2, end - at - 2);
+  return Error(Errc::kNotFound, "apt knows no source of " + package)
+      .with_hint("run 'apt-get update' as root");
+}
+
+std::string first_kernel_dependency(std::string_view output, std::string_view prefix) {
+  const std::string key = "Depends: " + std::string(prefix);
+  const std::size_t at = output.find(key);
   if (at == std::string_view::npos) return {};
   const std::string_view rest = output.substr(at + std::string_view("Depends: ").size());
   const std::size_t end = std::min(rest.find_first_of(" \n"), rest.size());
@@ -206,7 +226,7 @@ Result<Kernel> fetch_package(const std::string& work_dir, spec::Arch arch,
   MVM_TRY(sys::make_dirs(download_dir));
   MVM_TRY(sys::make_dirs(tree, 0755));
   const std::string package = MVM_TRY(find_package(arch));
-  MVM_TRY(download(download_dir, package, options));
+  MVM_TRY(download_package(download_dir, package, options));
   const std::string deb = MVM_TRY(only_entry(download_dir, "linux-image-", ".deb"));
   report(options, "unpacking " + package);
   const auto unpacked =

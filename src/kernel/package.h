@@ -13,8 +13,23 @@ namespace mvm::kernel {
 // The package to look up: "linux-image-cloud-amd64:amd64".
 std::string meta_package(spec::Arch arch);
 
-// The first "Depends: linux-image-…" of `apt-cache depends` output; empty when there is none.
-std::string first_kernel_dependency(std::string_view apt_cache_output);
+// The first "Depends: PREFIX…" of `apt-cache depends` output; empty when there is none.
+std::string first_kernel_dependency(std::string_view apt_cache_output,
+                                    std::string_view prefix = "linux-image-");
+
+// The package of the kernel's source: "linux-source-6.1". Errors: kNotFound.
+Result<std::string> find_source_package();
+
+// The file that download_package() would leave: "linux-source-6.1_6.1.192-2_all.deb".
+Result<std::string> candidate_file(const std::string& package);
+
+// Errors: kIo with apt's words; kNoSpace.
+Result<> download_package(const std::string& directory, const std::string& package,
+                          const ObtainOptions& options);
+
+// The only name in `directory` that starts and ends so. Errors: kCorrupt.
+Result<std::string> only_entry(const std::string& directory, std::string_view prefix,
+                               std::string_view suffix);
 
 // Fetches and unpacks the current kernel package below `work_dir` and leaves there `tree/` with
 // vmlinux, config, lib/modules/REL (indexed by depmod) and kernel.json, and nothing else. The paths

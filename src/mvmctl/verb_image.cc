@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `mvmctl image pull|ls|inspect|rm|prune`.
+// `mvmctl image pull|ls|inspect|export|rm|prune`.
 #include "cli/output.h"
+#include "image/export/oci_export.h"
 #include "image/source.h"
 #include "mvmctl/shared/create_events.h"
 #include "mvmctl/shared/machine_options.h"
@@ -8,6 +9,7 @@
 #include "spec/vm_spec_json.h"
 #include "store/catalog.h"
 #include "store/gc.h"
+#include "sys/files.h"
 #include "sys/io.h"
 #include "workflow/machines.h"
 
@@ -91,6 +93,48 @@ Result<int> inspect(Context& context, const std::string& name) {
                             .set("path", layout.blob_path(record.digest))
                             .set("config", config_json(record.config)));
   return 0;
+}
+
+Result<int> export_image(Context& context, const std::string& name, const std::string& to) {
+  const image::Source target = MVM_TRY(image::parse_source(to));
+  if (target.kind != image::SourceKind::kOciArchive)
+    return Error(Errc::kInvalidArgument, "images are exported as oci-archive:FILE[:TAG]")
+        .with_hint("as in: mvmctl image export " + name + " oci-archive:./image.tar");
+  const store::Layout layout = MVM_TRY(store::Layout::from_environment());
+  const store::Catalog catalog = MVM_TRY(store::Catalog::open_read_only(layout));
+  const store::ImageRecord record = MVM_TRY(catalog.find_image(name));
+  const sys::FileLock lock = MVM_TRY(store::lock_images_shared(layout));
+  const sys::TempDir work = MVM_TRY(sys::TempDir::create(layout.images_tmp_dir(), "export-"));
+  const std::string digest = MVM_TRY_CTX(
+      image::export_oci_archive(
+          {layout.blob_path(record.digest), work.path(), target.path, target.tag}, record),
+      "exporting " + record.ref);
+  if (context.json)
+    context.print_json(1, Json::object().set("file", target.path).set("manifest_digest", digest));
+  else
+    context.print(digest + "\n");
+  return 0;
+}
+
+CommandSpec export_command() {
+  auto name = std::make_shared<std::string>();
+  auto to = std::make_shared<std::string>();
+  CommandSpec spec;
+  spec.name = "export";
+  spec.summary = "write an image as other tools take it";
+  spec.description =
+      "Writes an OCI archive with one layer: owners, modes, times, hard links and extended "
+      "attributes go along. What is sealed is exported without its seal.";
+  spec.positionals = {
+      {.name = "IMAGE",
+       .help = "by ref or digest",
+       .target = name.get(),
+       .complete = Complete::kImage},
+      {.name = "oci-archive:FILE[:TAG]", .help = "the archive", .target = to.get()}};
+  spec.examples = {{"mvmctl image export debian:bookworm oci-archive:./debian.tar:latest",
+                    "for podman or skopeo"}};
+  spec.run = [name, to](Context& context) { return export_image(context, *name, *to); };
+  return spec;
 }
 
 Result<int> remove(Context& context, const std::vector<std::string>& names) {
@@ -182,6 +226,7 @@ CommandSpec make_image_command() {
                        .complete = Complete::kImage}};
   show.run = [name](Context& context) { return inspect(context, *name); };
   spec.subcommands.push_back(show);
+  spec.subcommands.push_back(export_command());
   auto names = std::make_shared<std::vector<std::string>>();
   CommandSpec rm;
   rm.name = "rm";

@@ -56,6 +56,16 @@ struct Parts {
   std::string initramfs;
 };
 
+// A kernel by its name, or a file; what has a slash is a file.
+Result<kernel::Kernel> given_kernel(const std::string& cache, const CreateRequest& request) {
+  const std::string& given = request.kernel_file;
+  if (given.find('/') == std::string::npos && !sys::path_exists(given)) {
+    auto named = kernel::find(cache, given);
+    if (named && named->arch == request.image.arch) return std::move(*named);
+  }
+  return kernel::use_file(cache, given, request.image.arch);
+}
+
 Result<kernel::Kernel> choose_kernel(const store::Layout& layout, const CreateRequest& request,
                                      const std::optional<seal::Manifest>& seal,
                                      const CreateEvents& events) {
@@ -63,7 +73,7 @@ Result<kernel::Kernel> choose_kernel(const store::Layout& layout, const CreateRe
   options.progress = [&](const kernel::Progress& p) { events.on_step(p.step); };
   const std::string cache = layout.kernel_cache_dir();
   if (!request.kernel_file.empty()) {
-    auto given = MVM_TRY(kernel::use_file(cache, request.kernel_file, request.image.arch));
+    auto given = MVM_TRY(given_kernel(cache, request));
     if (seal) MVM_TRY(check_sealed_kernel(given, *seal));
     return given;
   }

@@ -29,7 +29,7 @@ struct CreateRequest {
   bool ephemeral = false;  // writes go to guest memory instead of a disk
   Bytes disk_size = gibibytes(8);
   std::vector<spec::VolumeSpec> volumes;
-  std::string kernel_file;  // empty: Debian's
+  std::string kernel_file;  // or the name of a cached kernel; empty: the one in use
   std::string cmdline_extra;
   bool remove_when_done = false;
   bool jail = true;  // of engines that have one

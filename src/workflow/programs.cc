@@ -17,7 +17,8 @@ Result<Programs> find_programs() {
                dir + "/mvm-vmm",
                dir + "/mvm-jailer",
                dir + "/mvm-build",
-               prefix + "/share/mvm/nix"};
+               prefix + "/share/mvm/nix",
+               prefix + "/share/mvm/kernel"};
   for (const std::string& program :
        {out.supervisor, out.agent, out.netd, out.vmm, out.jailer, out.build}) {
     if (::access(program.c_str(), R_OK) != 0)

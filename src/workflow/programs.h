@@ -16,7 +16,8 @@ struct Programs {
   std::string vmm;
   std::string jailer;
   std::string build;
-  std::string nix_library;  // directory of mvm's flake
+  std::string nix_library;     // directory of mvm's flake
+  std::string kernel_configs;  // ARCH.config: what `kernel build` sets
 };
 
 // Errors: kNotFound naming the missing program: the installation is incomplete.

@@ -85,8 +85,8 @@ void add_engine_options(CommandSpec& spec, MachineOptions& o) {
                           .help = "architecture of the guest: x86_64 or aarch64",
                           .target = &o.arch});
   spec.options.push_back({.names = "--kernel",
-                          .value_name = "FILE",
-                          .help = "boot this kernel instead of Debian's",
+                          .value_name = "FILE|NAME",
+                          .help = "boot this kernel, a file or one of `mvmctl kernel ls`",
                           .target = &r.kernel_file,
                           .complete = Complete::kFile});
   spec.options.push_back({.names = "--cmdline-extra",
