@@ -171,7 +171,7 @@ void serve_host(Boot& boot, bool hello_sent) {
   options.open_exchange = open_exchange;
   options.configure = [&boot](const wire::Configure& message) { return configure(boot, message); };
   if (boot.policy)
-    options.admit = [&boot](const wire::Open& open) { return boot.policy->admit(open); };
+    options.admit = [&boot](const wire::Open& open) { return admit(*boot.policy, open); };
   options.clock = [](std::uint64_t now_ns) {
     if (auto set = follow_clock(now_ns); !set) say(set.error().text());
   };

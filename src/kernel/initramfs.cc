@@ -111,7 +111,7 @@ Result<> build(const Kernel& kernel, const std::string& agent_path, const Initra
   sys::ScopeGuard cleanup([&] { ::unlink(temp.c_str()); });
   MVM_TRY(write_cpio(fd.get(), entries));
   if (::fchmod(fd.get(), 0644) != 0) return Error::from_errno("chmod " + temp);
-  // The note before what it is of: an archive without one would be made again.
+  // The note before what it is of: an archive without one is made again.
   if (plan.checked)
     MVM_TRY(sys::write_atomic(note_of(path), MVM_TRY(sys::sha256_file(temp)), 0644));
   if (::rename(temp.c_str(), path.c_str()) != 0) return Error::from_errno("rename " + temp);
@@ -148,7 +148,7 @@ Result<std::string> initramfs_for(const Kernel& kernel, const std::string& agent
   const std::string agent_digest =
       MVM_TRY_CTX(memo_digest(cache_dir, agent_path), "guest agent " + agent_path);
   std::string path = cache_dir + "/initramfs/" + cache_key(kernel, agent_digest, plan) + ".cpio";
-  if (sys::path_exists(path)) {
+  if (sys::path_exists(path) && (!plan.checked || sys::path_exists(note_of(path)))) {
     if (plan.checked) MVM_TRY(check(path));
     return path;
   }

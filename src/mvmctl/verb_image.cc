@@ -25,7 +25,8 @@ Json image_json(const store::ImageRecord& r) {
       .set("size_bytes", r.size)
       .set("arch", spec::to_string(r.arch))
       .set("created_ms", r.created_ms)
-      .set("source_digest", r.source_digest);
+      .set("source_digest", r.source_digest)
+      .set("signer", r.signature.signer);
 }
 
 Json config_json(const spec::ImageConfig& c) {

@@ -185,9 +185,10 @@ Result<Bundle> open_bundle(const std::string& path) {
   struct stat st{};
   if (::fstat(fd, &st) != 0) return Error::from_errno("stat " + path);
   const bool exact =
+      sections[3].digest == out.manifest.image_digest &&
       sections[3].length == out.manifest.image_size.count &&
       static_cast<std::uint64_t>(st.st_size) - out.image_offset.count == sections[3].length;
-  if (!exact) return corrupt(path, "has an image of another size than its manifest says");
+  if (!exact) return corrupt(path, "has another image than its manifest says");
   return out;
 }
 

@@ -2,6 +2,7 @@
 #include "seal/manifest.h"
 
 #include <charconv>
+#include <set>
 #include <string>
 
 namespace mvm::seal {
@@ -48,6 +49,11 @@ class Words {
   bool good_ = true;
 };
 
+// What may be said more than once.
+bool is_list(std::string_view key) {
+  return key == "start" || key == "output" || key == "tcp" || key == "udp" || key == "volume";
+}
+
 constexpr std::uint64_t kMostBlocks = std::uint64_t{1} << 40;
 
 // False for a key that is not known.
@@ -74,8 +80,10 @@ bool read_line(std::string_view key, Words& words, Manifest& out) {
     out.starts.push_back(words.digest());
   } else if (key == "output") {
     out.outputs.push_back(words.path());
-  } else if (key == "port") {
-    out.ports.push_back(static_cast<std::uint16_t>(words.number(UINT16_MAX)));
+  } else if (key == "tcp") {
+    out.tcp_ports.push_back(static_cast<std::uint16_t>(words.number(UINT16_MAX)));
+  } else if (key == "udp") {
+    out.udp_ports.push_back(static_cast<std::uint16_t>(words.number(UINT16_MAX)));
   } else if (key == "volume") {
     out.volumes.push_back(words.path());
   } else if (key == "config") {
@@ -124,7 +132,8 @@ std::string to_text(const Manifest& m) {
                        std::to_string(m.verity->hash_block));
   for (const std::string& start : m.starts) line("start", start);
   for (const std::string& output : m.outputs) line("output", output);
-  for (const std::uint16_t port : m.ports) line("port", std::to_string(port));
+  for (const std::uint16_t port : m.tcp_ports) line("tcp", std::to_string(port));
+  for (const std::uint16_t port : m.udp_ports) line("udp", std::to_string(port));
   for (const std::string& volume : m.volumes) line("volume", volume);
   if (!m.config_json.empty()) line("config", m.config_json);
   return out;
@@ -142,6 +151,7 @@ Result<Manifest> manifest_from_text(std::string_view text) {
                                          ", this mvm knows version 1");
   text.remove_prefix(first.size() + 1);
   Manifest out;
+  std::set<std::string_view> seen;
   for (int number = 2; !text.empty(); ++number) {
     const std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(line.size() + 1);
@@ -151,7 +161,7 @@ Result<Manifest> manifest_from_text(std::string_view text) {
       return Error(Errc::kUnsupported, "line " + std::to_string(number) +
                                            " of the signed manifest says '" + std::string(key) +
                                            "', which this mvm does not know");
-    if (!words.good())
+    if (!words.good() || (!seen.insert(key).second && !is_list(key)))
       return Error(Errc::kCorrupt, "line " + std::to_string(number) + " of the signed manifest, '" +
                                        std::string(key) + "', is not as it should be");
   }

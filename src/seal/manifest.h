@@ -37,10 +37,11 @@ struct Manifest {
   std::optional<Verity> verity;  // of sealed images
   // Digests of what may be started, see policy.h; nothing else may.
   std::vector<std::string> starts;
-  std::vector<std::string> outputs;  // paths that may be copied out
-  std::vector<std::uint16_t> ports;  // TCP ports of the guest that may be connected to
-  std::vector<std::string> volumes;  // paths where disks of the host may be mounted
-  std::string config_json;           // the image's configuration; one line
+  std::vector<std::string> outputs;      // paths that may be copied out
+  std::vector<std::uint16_t> tcp_ports;  // of the guest, that may be connected to
+  std::vector<std::uint16_t> udp_ports;  // of the guest, that the engine may forward to
+  std::vector<std::string> volumes;      // paths where disks of the host may be mounted
+  std::string config_json;               // the image's configuration; one line
 
   bool sealed() const { return verity.has_value(); }
 };

@@ -95,17 +95,18 @@ Result<> Policy::admit_start(const wire::Open& open) {
   return {};
 }
 
-Result<> Policy::admit_output(const std::string& path) const {
+Result<> Policy::admit_path(const std::string& path) const {
   const bool climbs = ("/" + path + "/").find("/../") != std::string::npos;
   for (const std::string& output : manifest_.outputs) {
     if (!climbs && lies_in(path, output)) return {};
   }
-  return refused("reading " + path);
+  return refused("access to " + path);
 }
 
 Result<> Policy::admit_port(const std::string& address) const {
-  for (const std::uint16_t port : manifest_.ports) {
-    if (address.ends_with(":" + std::to_string(port))) return {};
+  // The guest's own ports only: what it reaches itself is not the host's to reach through it.
+  for (const std::uint16_t port : manifest_.tcp_ports) {
+    if (address == "127.0.0.1:" + std::to_string(port)) return {};
   }
   return refused("connecting to " + address);
 }
@@ -120,7 +121,7 @@ Result<> Policy::admit(const wire::Open& open) {
     case Kind::kStat:
     case Kind::kList:
     case Kind::kRead:
-      return admit_output(open.file.path);
+      return admit_path(open.file.path);
     case Kind::kConnect:
       return admit_port(open.file.path);
     case Kind::kPut:

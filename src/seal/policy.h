@@ -27,10 +27,11 @@ class Policy {
   // Errors: kPermission, naming what is not part of the seal.
   Result<> admit(const wire::Open& open);
   Result<> admit(const wire::Configure& configure) const;
+  // Whether a path without links lies in what may be copied out.
+  Result<> admit_path(const std::string& path) const;
 
  private:
   Result<> admit_start(const wire::Open& open);
-  Result<> admit_output(const std::string& path) const;
   Result<> admit_port(const std::string& address) const;
 
   Manifest manifest_;

@@ -39,7 +39,8 @@ Manifest sealed() {
   m.kernel_release = "6.1.0 with blanks";
   m.verity = Verity{digest_of('4'), digest_of('5'), 10, 11};
   m.outputs = {"/out", "/var/a b"};
-  m.ports = {80, 65535};
+  m.tcp_ports = {80, 65535};
+  m.udp_ports = {53};
   m.volumes = {"/data"};
   m.config_json = R"({"cmd":["a","b c"]})";
   return m;
@@ -135,9 +136,10 @@ TEST(SignedManifest, IsReadAsItWasWritten) {
 TEST(SignedManifest, NamesTheLineThatIsWrong) {
   const std::string good = to_text(sealed());
   const auto with = [&](const std::string& line) { return manifest_from_text(good + line + "\n"); };
-  EXPECT_THAT(with("port 65536").error().text(), HasSubstr("line 14"));
+  EXPECT_THAT(with("tcp 65536").error().text(), HasSubstr("line 15"));
   EXPECT_THAT(with("start abc").error().text(), HasSubstr("'start'"));
   EXPECT_THAT(with("output relative").error().text(), HasSubstr("'output'"));
+  EXPECT_THAT(with("arch aarch64").error().text(), HasSubstr("'arch'"));
   EXPECT_EQ(with("allow everything").error().code(), Errc::kUnsupported);
   EXPECT_THAT(manifest_from_text("mvm-signed-manifest 2\n").error().text(), HasSubstr("version 2"));
   EXPECT_FALSE(manifest_from_text(""));
@@ -147,8 +149,8 @@ TEST(SignedManifest, NamesTheLineThatIsWrong) {
 
 TEST(SignedManifest, ANameCannotBeginALine) {
   Manifest m = sealed();
-  m.name = "web\nport 22";
-  EXPECT_EQ(manifest_from_text(to_text(m))->ports, sealed().ports);
+  m.name = "web\ntcp 22";
+  EXPECT_EQ(manifest_from_text(to_text(m))->tcp_ports, sealed().tcp_ports);
 }
 
 wire::Open run(std::vector<std::string> argv) {
@@ -227,7 +229,8 @@ TEST(SealPolicy, GivesDeclaredFilesAndPortsOnly) {
        {"/outside", "/out/../etc/passwd", "/", "", "out", "/etc/passwd", "/out/.."})
     EXPECT_FALSE(policy.admit(file_request(Kind::kRead, path))) << path;
   EXPECT_TRUE(policy.admit(file_request(Kind::kConnect, "127.0.0.1:80")));
-  for (const char* address : {"127.0.0.1:8", "127.0.0.1:8080", "127.0.0.1:080", "80"})
+  for (const char* address :
+       {"127.0.0.1:8", "127.0.0.1:8080", "127.0.0.1:080", "80", "10.0.0.7:80", "127.0.0.1:53"})
     EXPECT_FALSE(policy.admit(file_request(Kind::kConnect, address))) << address;
   for (const Kind kind : {Kind::kPut, Kind::kWrite, Kind::kDiff})
     EXPECT_FALSE(policy.admit(file_request(kind, "/out")));

@@ -39,7 +39,7 @@ Error panic_error(const std::string& panic) {
   if (panic.starts_with("dm-verity"))
     return Error(Errc::kCorrupt,
                  "the image is not what was signed; the guest's kernel has noticed (" + panic + ")")
-        .with_hint("build or import it again");
+        .with_hint("make it again: mvmctl build --force, or mvmctl bundle import");
   return Error(Errc::kGuestFault, "guest kernel panic: " + panic);
 }
 

@@ -59,6 +59,10 @@ Supervisor::Supervisor(sys::EventLoop& loop, spec::VmSpec vm, RotatingLog consol
                         if (guest_) guest_->end_now(std::nullopt);
                       },
                       [this](Clients::ClientId client, wire::Request request) {
+                        if (request.kind == wire::RequestKind::kSave && !vm_.sealed_by.empty())
+                          return clients_.answer(client, {Error(Errc::kUnsupported,
+                                                                "the machine is sealed: its "
+                                                                "memory is not written")});
                         holds_.request(client, request);
                       },
                       [this](Clients::ClientId client) { holds_.client_gone(client); },

@@ -122,6 +122,11 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
     guest = MVM_TRY(spec::guest_of(built.config));
   out.manifest_json = spec::guest_to_json(guest ? *guest : project.manifest);
   out.built_ms = image.created_ms;
+  const auto built_guest = MVM_TRY(spec::guest_of(built.config));
+  const bool sealed = built_guest && built_guest->seal == spec::Seal::kSealed;
+  if (sealed != built.verity.has_value() ||
+      (project.manifest.seal == spec::Seal::kSealed && !sealed))
+    return Error(Errc::kGuestFault, "mvm-build says that the image is sealed and that it is not");
   if (built.verity) MVM_TRY(sign(layout, image, out, built.verity, request.key));
   MVM_TRY(store::publish_blob(layout, job.output, built.digest));
   MVM_TRY(catalog.put_image(image));
@@ -129,19 +134,11 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
   return out;
 }
 
-// A sealed image that is there already: signed once more when the key, the kernel or the name have
-// changed since.
-Result<> sign_again(const store::Layout& layout, const store::BuildRecord& build,
-                    const std::string& key) {
-  const store::Catalog reading = MVM_TRY(store::Catalog::open_read_only(layout));
-  auto image = MVM_TRY(reading.lookup_image(image_ref(build), build.arch));
-  if (!image || image->signature.manifest.empty()) return {};
-  const seal::Manifest before = MVM_TRY(seal::manifest_from_text(image->signature.manifest));
-  const store::ImageSignature signature = image->signature;
-  MVM_TRY(sign(layout, *image, build, before.verity, key));
-  if (image->signature.bytes == signature.bytes) return {};
-  store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
-  return catalog.put_image(*image);
+// Whether an image that is there already will do; a sealed one has to be signed by the key.
+Result<bool> will_do(const store::Layout& layout, const Project& project,
+                     const store::BuildRecord& build, const std::string& key) {
+  if (project.manifest.seal != spec::Seal::kSealed) return true;
+  return keep_signed(layout, build, MVM_TRY(signing_key(layout, key)));
 }
 
 // What this host lacks of a plan's tools; empty: nothing.
@@ -217,18 +214,16 @@ Result<BuildResult> build_loaded(const store::Layout& layout, const Project& pro
   // Before anything is read: a change during the build then shows as a change afterwards.
   const std::string fingerprint = MVM_TRY(project_fingerprint(project));
   if (!anew) {
-    if (auto current = MVM_TRY(untouched(layout, project, fingerprint))) {
-      MVM_TRY(sign_again(layout, *current, request.key));
+    auto current = MVM_TRY(untouched(layout, project, fingerprint));
+    if (current && MVM_TRY(will_do(layout, project, *current, request.key)))
       return BuildResult{std::move(*current), true};
-    }
   }
   const build::Plan plan = MVM_TRY(build::make_plan(project.manifest, project.dir));
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   if (!anew) {
-    if (auto known = MVM_TRY(made_before(layout, catalog, project, fingerprint, plan.revision()))) {
-      MVM_TRY(sign_again(layout, *known, request.key));
+    auto known = MVM_TRY(made_before(layout, catalog, project, fingerprint, plan.revision()));
+    if (known && MVM_TRY(will_do(layout, project, *known, request.key)))
       return BuildResult{std::move(*known), true};
-    }
   }
   events.on_plan(plan);
   return BuildResult{

@@ -46,8 +46,8 @@ struct BuildResult {
   bool unchanged = false;  // it was there already
 };
 
-// Errors: those of the project; kUnsupported for what cannot be built yet; of the steps with the
-// path of their log; kBusy when a source changed meanwhile. Nothing is left then.
+// Errors: those of the project; of signing_key() for a sealed one; of the steps with the path of
+// their log; kBusy when a source changed meanwhile. Nothing is left then.
 Result<BuildResult> build_project(const store::Layout& layout, const BuildRequest& request,
                                   const BuildEvents& events);
 

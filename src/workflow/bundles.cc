@@ -106,6 +106,10 @@ Result<store::ImageRecord> import_bundle(const store::Layout& layout, const std:
                      seal::to_hex(bundle.document.signer)};
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   MVM_TRY(store::remove_stale_temporaries(layout));
+  const auto known = MVM_TRY(catalog.lookup_image(image.ref, image.arch));
+  if (known && known->signature.signer != image.signature.signer)
+    return Error(Errc::kAlreadyExists, image.ref + " is here already, signed by another key")
+        .with_hint("choose another --name, or remove it: mvmctl image rm " + image.ref);
   const sys::FileLock lock = MVM_TRY(store::lock_images_shared(layout));
   const sys::TempDir work = MVM_TRY(sys::TempDir::create(layout.images_tmp_dir(), "import-"));
   const std::string blob = work.path() + "/image.erofs";

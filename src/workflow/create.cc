@@ -97,7 +97,16 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
   events.on_posture(posture_line(parts.choice, request.jail));
   parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
   parts.seal = MVM_TRY(check_seal(layout, parts.image));
-  if (parts.seal) MVM_TRY(check_sealed_request(request, parts.image.ref, *parts.seal));
+  if (request.sealed && !parts.seal)
+    return Error(Errc::kPermission, "image " + parts.image.ref + " is not sealed")
+        .with_hint("build it with seal = \"sealed\"");
+  if (parts.seal) {
+    MVM_TRY(check_sealed_request(request, parts.image.ref, *parts.seal));
+    const auto signer = MVM_TRY(seal::public_key_from_hex(parts.image.signature.signer));
+    events.on_posture("mvm: image " + parts.image.ref + " is sealed, signed by " +
+                      MVM_TRY(trusted_signer(layout, signer, "the image")).name + " (" +
+                      seal::short_id(signer) + ")");
+  }
   const std::string& backend = parts.choice.selection.backend;
   if (backend == "fake") {  // it boots no kernel
     if (parts.seal)
@@ -141,8 +150,7 @@ Result<Created> describe(const store::Layout& layout, const CreateRequest& reque
     vm.sealed_by = parts.image.signature.signer;
     vm.cmdline_extra = "mvm.seal=" + vm.sealed_by;
     if (!request.main_process && out.process.argv.empty())
-      return Error(Errc::kUnsupported,
-                   "image " + vm.image_ref + " is sealed and names services, no command")
+      return Error(Errc::kUnsupported, "image " + vm.image_ref + " is sealed and names no command")
           .with_hint("start it with: mvmctl up");
   }
   return out;

@@ -32,7 +32,8 @@ struct CreateRequest {
   std::string kernel_file;  // or the name of a cached kernel; empty: the one in use
   std::string cmdline_extra;
   bool remove_when_done = false;
-  bool jail = true;  // of engines that have one
+  bool sealed = false;  // an image that is not sealed is refused
+  bool jail = true;     // of engines that have one
 
   // The process: laid over what the image says.
   std::optional<std::string> entrypoint;  // "" removes the image's

@@ -15,9 +15,12 @@
 #include "sys/sha256.h"
 #include "workflow/config.h"
 #include "workflow/guest_process.h"
+#include "workflow/project.h"
 
 namespace mvm::workflow {
 namespace {
+
+constexpr const char* kMakeAgain = "make it again: mvmctl build --force, or mvmctl bundle import";
 
 // What the supervisor and `run` start of an image when nobody asks for anything else.
 Result<std::vector<std::string>> starts_of(const spec::ImageConfig& config) {
@@ -56,7 +59,9 @@ Error is_sealed(const std::string& image, const std::string& what) {
 Result<> check_ports_of(const CreateRequest& request, const std::string& image,
                         const seal::Manifest& manifest) {
   for (const spec::PortForward& forward : request.network.forwards) {
-    if (std::ranges::find(manifest.ports, forward.guest_port) == manifest.ports.end())
+    const bool udp = forward.protocol == spec::Protocol::kUdp;
+    const auto& declared = udp ? manifest.udp_ports : manifest.tcp_ports;
+    if (std::ranges::find(declared, forward.guest_port) == declared.end())
       return is_sealed(image, "port " + std::to_string(forward.guest_port) +
                                   " is not one that its manifest declares");
   }
@@ -64,8 +69,7 @@ Result<> check_ports_of(const CreateRequest& request, const std::string& image,
 }
 
 Error not_what_was_signed(const std::string& what, const std::string& path) {
-  return Error(Errc::kCorrupt, what + " is not what was signed: " + path)
-      .with_hint("make it again: mvmctl build --force, or mvmctl bundle import");
+  return Error(Errc::kCorrupt, what + " is not what was signed: " + path).with_hint(kMakeAgain);
 }
 
 }  // namespace
@@ -102,7 +106,9 @@ Result<seal::Manifest> manifest_of(const store::Layout& layout, const store::Ima
   out.starts = MVM_TRY(starts_of(image.config));
   if (const auto guest = MVM_TRY(spec::guest_of(image.config))) {
     out.outputs = guest->outputs;
-    for (const spec::PortForward& port : guest->ports) out.ports.push_back(port.guest_port);
+    for (const spec::PortForward& port : guest->ports)
+      (port.protocol == spec::Protocol::kUdp ? out.udp_ports : out.tcp_ports)
+          .push_back(port.guest_port);
     for (const spec::VolumeSpec& volume : guest->volumes) out.volumes.push_back(volume.path);
   }
   return out;
@@ -112,6 +118,8 @@ Result<store::ImageSignature> sign_image(const store::Layout& layout, const seal
                                          const seal::Manifest& manifest) {
   const seal::Signed document =
       seal::sign_manifest(MVM_TRY(key_store(layout).secret(key.name)), manifest);
+  // Parts of it come from mvm-build, perhaps in a guest.
+  MVM_TRY_CTX(seal::open_signed(document), "what was to be signed");
   return store::ImageSignature{document.text, seal::to_hex(document.signature),
                                seal::to_hex(document.signer)};
 }
@@ -133,27 +141,53 @@ Result<seal::Key> trusted_signer(const store::Layout& layout, const seal::Public
       .with_hint("if it should be, get its public key and: mvmctl key import NAME FILE");
 }
 
-Result<std::optional<seal::Manifest>> check_seal(const store::Layout& layout,
-                                                 const store::ImageRecord& image) {
-  const auto guest = MVM_TRY(spec::guest_of(image.config));
-  const bool wanted = guest && guest->seal == spec::Seal::kSealed;
+Result<std::optional<seal::Manifest>> signed_manifest(const store::ImageRecord& image) {
   const std::string what = "image " + image.ref;
+  const auto guest = MVM_TRY(spec::guest_of(image.config));
+  const bool sealed = guest && guest->seal == spec::Seal::kSealed;
   if (image.signature.manifest.empty()) {
-    if (!wanted) return std::optional<seal::Manifest>();
+    if (!sealed) return std::optional<seal::Manifest>();
     return Error(Errc::kCorrupt, what + " is to be sealed, but is not signed")
-        .with_hint("build it again");
+        .with_hint(kMakeAgain);
   }
   const seal::Signed document = MVM_TRY_CTX(signed_of(image.signature), what);
   seal::Manifest manifest = MVM_TRY_CTX(seal::open_signed(document), what);
-  if (manifest.sealed() != wanted || manifest.image_digest != image.digest ||
+  if (manifest.sealed() != sealed || manifest.image_digest != image.digest ||
       manifest.config_json != store::image_config_to_json(image.config))
     return not_what_was_signed(what, "its entry in the catalogue says otherwise");
-  if (!wanted) return std::optional<seal::Manifest>();
-  MVM_TRY(trusted_signer(layout, document.signer, what));
-  const std::string path = layout.blob_path(image.digest);
-  if (MVM_TRY(sys::sha256_file(path)) != manifest.image_digest)
-    return not_what_was_signed(what, path);
   return std::optional<seal::Manifest>(std::move(manifest));
+}
+
+Result<std::optional<seal::Manifest>> check_seal(const store::Layout& layout,
+                                                 const store::ImageRecord& image) {
+  auto manifest = MVM_TRY(signed_manifest(image));
+  if (!manifest || !manifest->sealed()) return std::optional<seal::Manifest>();
+  const std::string what = "image " + image.ref;
+  MVM_TRY(trusted_signer(layout, MVM_TRY(signed_of(image.signature)).signer, what));
+  const std::string path = layout.blob_path(image.digest);
+  if (MVM_TRY(sys::sha256_file(path)) != manifest->image_digest)
+    return not_what_was_signed(what, path);
+  return manifest;
+}
+
+Result<bool> keep_signed(const store::Layout& layout, const store::BuildRecord& build,
+                         const seal::Key& key) {
+  const store::Catalog reading = MVM_TRY(store::Catalog::open_read_only(layout));
+  auto image = MVM_TRY(reading.lookup_image(image_ref(build), build.arch));
+  if (!image) return false;
+  const auto before = signed_manifest(*image);
+  if (!before || !*before || !(*before)->sealed()) return false;
+  const seal::Manifest now =
+      MVM_TRY(manifest_of(layout, *image, {build.name, build.revision, (*before)->verity}));
+  if (seal::to_text(now) == image->signature.manifest &&
+      image->signature.signer == seal::to_hex(key.public_key))
+    return true;
+  // Nothing is signed that was not read and found to be what was signed before.
+  if (!check_seal(layout, *image)) return false;
+  image->signature = MVM_TRY(sign_image(layout, key, now));
+  store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
+  MVM_TRY(catalog.put_image(*image));
+  return true;
 }
 
 Result<> check_sealed_request(const CreateRequest& request, const std::string& image,
@@ -176,7 +210,9 @@ Result<> check_sealed_kernel(const kernel::Kernel& kernel, const seal::Manifest&
     return Error(Errc::kPermission, "the image is sealed for kernel " + manifest.kernel_release +
                                         " (" + manifest.kernel_digest.substr(0, 12) + "), not " +
                                         kernel.release + " (" + kernel.digest.substr(0, 12) + ")")
-        .with_hint("build it again to seal it for the kernel that is here");
+        .with_hint(
+            "mvmctl build seals it for the kernel that is here; mvmctl kernel ls shows which "
+            "there are");
   if (MVM_TRY(sys::sha256_file(kernel.vmlinux_path)) != manifest.kernel_digest)
     return not_what_was_signed("the kernel", kernel.vmlinux_path);
   return {};
@@ -187,7 +223,9 @@ Result<kernel::Kernel> sealed_kernel(const store::Layout& layout, const seal::Ma
   kernel::Kernel found = MVM_TRY(kernel::obtain(cache, MVM_TRY(spec::parse_arch(manifest.arch))));
   if (found.digest != manifest.kernel_digest) {
     for (kernel::Kernel& other : MVM_TRY(kernel::list(cache))) {
-      if (other.digest == manifest.kernel_digest) found = std::move(other);
+      // Of a file that was once given by --kernel the modules are not known.
+      if (other.digest == manifest.kernel_digest && other.package != "file")
+        found = std::move(other);
     }
   }
   MVM_TRY(check_sealed_kernel(found, manifest));

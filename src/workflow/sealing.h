@@ -45,19 +45,28 @@ Result<seal::Signed> signed_of(const store::ImageSignature& signature);
 Result<seal::Key> trusted_signer(const store::Layout& layout, const seal::PublicKey& signer,
                                  const std::string& what);
 
+// What was signed of an image, if it is signed: the signature fits, and the image's record says the
+// same. Neither the signer nor the image's file is looked at. Errors: kCorrupt.
+Result<std::optional<seal::Manifest>> signed_manifest(const store::ImageRecord& image);
+
 // The signed manifest of a sealed image whose signer is trusted, and every byte of the image read
 // and compared with it; nothing for an image that is not sealed.
 // Errors: kCorrupt, kPermission.
 Result<std::optional<seal::Manifest>> check_seal(const store::Layout& layout,
                                                  const store::ImageRecord& image);
 
+// Whether a sealed image that is here is, or can be, signed by this key for the kernel that is
+// here; it is then. False: only building it again helps.
+Result<bool> keep_signed(const store::Layout& layout, const store::BuildRecord& build,
+                         const seal::Key& key);
+
 // Whether a sealed machine may be asked for this. Errors: kPermission naming the option.
 Result<> check_sealed_request(const CreateRequest& request, const std::string& image,
                               const seal::Manifest& manifest);
 
-// Errors: kCorrupt when it is not the one that was signed.
+// Errors: kPermission for another kernel than the signed one; kCorrupt when its file was changed.
 Result<> check_sealed_kernel(const kernel::Kernel& kernel, const seal::Manifest& manifest);
-// The kernel that was signed, of those that are here. Errors: kNotFound; kCorrupt.
+// The kernel that was signed, of those that are here. Errors: kPermission naming both; kCorrupt.
 Result<kernel::Kernel> sealed_kernel(const store::Layout& layout, const seal::Manifest& manifest);
 
 // What the guest needs to keep the seal.

@@ -136,11 +136,11 @@ Result<store::SnapshotRecord> create_snapshot(
   if (!engine->capabilities().snapshot)
     return backend::no_snapshots(vm.backend)
         .with_hint("start the machine with --backend mvm-vmm, which needs KVM");
-  // What a volume holds goes on after the snapshot, and its file system would be an older one's.
-  // Nothing checks the memory that a machine is started from.
+  // Nothing checks the memory that a machine would be started from.
   if (!vm.sealed_by.empty())
     return Error(Errc::kUnsupported, "machine '" + vm.name + "' is sealed: it always boots anew")
         .with_hint("start another with: mvmctl up");
+  // What a volume holds goes on after the snapshot, and its file system would be an older one's.
   if (!vm.volumes.empty())
     return Error(Errc::kUnsupported,
                  "machine '" + vm.name + "' has volumes, which no snapshot holds")

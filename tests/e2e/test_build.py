@@ -212,12 +212,6 @@ def test_a_wrong_manifest_is_refused_with_its_place(home, text, place, says, hin
         assert f"mvm.toml{place}" in done.errors and says in done.errors and hint in done.errors
 
 
-def test_what_cannot_be_built_yet_is_refused_not_left_out(home):
-    root = project(home, 'seal = "sealed"\n[source]\nimage = "busybox"\n')
-    done = home.run("build", root)
-    assert done.code == 125 and "a sealed image" in done.errors and "cannot be built yet" in done.errors
-
-
 def test_a_file_that_is_not_there_is_named(home):
     root = project(home, '[source]\nimage = "busybox"\n[[files]]\npath = "/x"\nfrom = "missing"\n')
     for verb in ("validate", "build"):

@@ -88,6 +88,14 @@ def test_files_of_this_host(home, source):
     both_ways(home, root)
 
 
+def test_a_sealed_image(home):
+    home.ok("key", "new", "me")
+    manifest = f'seal = "sealed"\nentrypoint = "echo {home.root.name}"\n[source]\nimage = "busybox"\n'
+    root = project(home, manifest, "sealed")
+    both_ways(home, root)
+    assert home.ok("run", "-q", root).text == f"{home.root.name}\n"
+
+
 @pytest.mark.skipif("MVM_E2E_SLOW" not in os.environ, reason="six minutes in an emulated builder; MVM_E2E_SLOW=1 runs it")
 @pytest.mark.patience(1500)
 def test_a_debian_recipe_with_python(home):

@@ -40,7 +40,7 @@ def test_every_verb_and_option_that_a_page_shows_exists(home, page):
         verbs = [w for w in own[:2] if re.fullmatch("[a-z]+", w)]
         if not verbs:
             continue
-        nested = verbs[0] in ("image", "kernel", "cache", "config", "snapshot", "volume", "builder", "manifest")
+        nested = verbs[0] in ("image", "kernel", "cache", "config", "snapshot", "volume", "builder", "manifest", "key", "bundle")
         done = home.run(*(verbs if nested else verbs[:1]), "--help")
         assert done.code == 0, f"{page.name}: {line}: {done}"
         for option in (w.partition("=")[0] for w in own if re.match(r"--?[a-z]", w)):

@@ -15,7 +15,7 @@ from mvm import SLOWNESS, Home, free_port, in_own_mounts, wait_until
 from test_build import project
 
 RESULT = 'entrypoint = "mkdir -p /out; cat /etc/word > /out/result; cat /etc/word"\noutputs = ["/out"]\n'
-STAYS = 'entrypoint = "mkdir -p /out; cp /etc/word /out/result; echo up; exec sleep 1000"\noutputs = ["/out"]\n'
+STAYS = 'entrypoint = "mkdir -p /out; ln -s /etc /out/link; cp /etc/word /out/result; echo up; exec sleep 1000"\noutputs = ["/out"]\n'
 SOURCE = '[source]\nimage = "busybox"\n[[files]]\npath = "/etc/word"\ntext = "%s\\n"\n'
 
 
@@ -50,7 +50,10 @@ def built(home, root, *options):
 def test_a_sealed_image_runs_what_was_signed(signer):
     root = sealed(signer, signer.root.name)
     digest = built(signer, root)
-    assert signer.ok("run", "-q", root).text == f"{signer.root.name}\n"
+    done = signer.ok("run", root)
+    assert done.text == f"{signer.root.name}\n" and "is sealed, signed by me (ed25519:" in done.errors
+    unsealed = signer.run("run", "--sealed", "busybox", "--", "true")
+    assert unsealed.code == 125 and "is not sealed" in unsealed.errors
     tree = signer.work / "other"
     shutil.copytree(root, tree)
     assert built(signer, tree, "--force") == digest
@@ -77,11 +80,13 @@ def test_nobody_gets_in(signer):
         signer.run("cp", local, "m:/tmp/file"),
         signer.run("cp", "m:/etc/word", signer.work / "word"),
         signer.run("cp", "m:/out/../etc/word", signer.work / "word"),
+        signer.run("cp", "m:/out/link/word", signer.work / "word"),
         signer.run("diff", "m"),
     ):
         assert refused.code not in (0, 64) and "the image is sealed" in refused.errors, refused
-    saved = signer.run("snapshot", "create", "m")
-    assert saved.code != 0
+    assert signer.run("snapshot", "create", "m").code != 0
+    assert len(signer.inspect("m")["spec"]["sealed_by"]) == 64
+    assert not (signer.work / "word").exists()
     signer.ok("cp", "m:/out/result", signer.work / "result")
     assert (signer.work / "result").read_text() == f"{signer.root.name}\n"
     signer.ok("stop", "m")
@@ -150,8 +155,12 @@ def test_a_changed_record_stops_the_boot(signer):
     root = sealed(signer, signer.root.name)
     where = "where signed_manifest != ''"
     for change, words in (
-        ("set signed_manifest = signed_manifest || 'port 22' || char(10)", "signature does not fit"),
+        ("set signed_manifest = signed_manifest || 'tcp 22' || char(10)", "signature does not fit"),
         ("set signed_manifest = '', signature = '', signer = ''", "is not signed"),
+        (
+            "set signed_manifest = '', signature = '', signer = '', config_json = replace(config_json, 'sealed', 'dev')",
+            "is not sealed",
+        ),
         ("set config_json = replace(config_json, '/out/result', '/out/resulT')", "not what was signed"),
         ("set digest = (select digest from images where ref = 'busybox')", "not what was signed"),
     ):
@@ -159,6 +168,9 @@ def test_a_changed_record_stops_the_boot(signer):
         change_record(signer, f"update images {change} {where}")
         done = signer.run("run", root)
         assert done.code == 125 and words in done.errors, f"{change}: {done}"
+        # What is not what was signed is not signed again.
+        assert not signer.json("build", "--json", root)["unchanged"], change
+        assert signer.ok("run", "-q", root).text == f"{signer.root.name}\n"
 
 
 def test_a_changed_policy_in_the_initramfs_stops_the_boot(signer):
@@ -269,7 +281,7 @@ def test_keys_and_signatures_are_those_of_openssl(home):
     (home.work / "signature").write_bytes(bytes.fromhex(signature))
     check = ("pkeyutl", "-verify", "-inkey", pem, "-rawin", "-in", "manifest", "-sigfile", "signature")
     assert openssl(*check).returncode == 0
-    (home.work / "manifest").write_text(text + "port 22\n")
+    (home.work / "manifest").write_text(text + "tcp 22\n")
     assert openssl(*check).returncode != 0
 
 

@@ -6,7 +6,9 @@
 #include <sys/ioctl.h>
 #include <sys/sysmacros.h>
 
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "seal/ed25519.h"
@@ -52,7 +54,7 @@ Result<> load_table(int control, const std::string& table, std::uint64_t sectors
 }
 
 Error broken(const std::string& what) {
-  return Error(Errc::kCorrupt, what).with_hint("build or import the image again");
+  return Error(Errc::kCorrupt, what).with_hint("have it made again with: mvmctl cache prune");
 }
 
 }  // namespace
@@ -91,6 +93,15 @@ Result<std::string> open_verity(const std::string& disk, const seal::Verity& ver
   Request resume;  // without the flag of suspending
   MVM_TRY(resume.send(control.get(), DM_DEV_SUSPEND, "start the device of dm-verity"));
   return "/dev/dm-" + std::to_string(number);
+}
+
+Result<> admit(seal::Policy& policy, const wire::Open& open) {
+  MVM_TRY(policy.admit(open));
+  if (open.file.path.empty() || open.kind == wire::OpenKind::kConnect) return {};
+  const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(open.file.path.c_str(), nullptr),
+                                                        std::free);
+  if (!resolved) return {};  // what is not there leads nowhere
+  return policy.admit_path(resolved.get());
 }
 
 }  // namespace mvm::agent

@@ -7,6 +7,8 @@
 
 #include "core/result.h"
 #include "seal/manifest.h"
+#include "seal/policy.h"
+#include "wire/messages.h"
 
 namespace mvm::agent {
 
@@ -24,5 +26,9 @@ std::string verity_table(const std::string& disk, const seal::Verity& verity);
 // guest with a panic, whenever it is read. Errors: those of the device mapper.
 // Source: the kernel's include/uapi/linux/dm-ioctl.h.
 Result<std::string> open_verity(const std::string& disk, const seal::Verity& verity);
+
+// What the policy says, and for files also of where their path leads: a link inside of an output
+// may not lead out of it. To be called in the root of the image.
+Result<> admit(seal::Policy& policy, const wire::Open& open);
 
 }  // namespace mvm::agent

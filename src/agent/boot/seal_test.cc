@@ -67,7 +67,7 @@ TEST_F(SealTest, AnyChangedByteOfManifestOrSignatureIsRefused) {
 TEST_F(SealTest, AManifestThatAnotherKeyHasSignedIsRefused) {
   const std::string named = signer();
   secret_.fill(6);
-  put(text_ + "port 22\n");
+  put(text_ + "tcp 22\n");
   EXPECT_THAT(read_seal(dir_.path(), named).error().text(), HasSubstr("not what was signed"));
 }
 

@@ -57,8 +57,7 @@ TEST_F(ErofsReaderTest, ReadsWhatMkfsHasWritten) {
   const ErofsReader reader = *ErofsReader::open(image_);
   std::vector<std::string> names;
   const auto entries = *reader.directory(*reader.inode(reader.root()));
-  for (const ErofsEntry& entry : entries)
-    names.push_back(entry.name);
+  for (const ErofsEntry& entry : entries) names.push_back(entry.name);
   EXPECT_THAT(names, ElementsAre("dir", "empty", "large", "link", "page", "second"));
   EXPECT_EQ(content(reader, find(reader, reader.root(), "large")), std::string(10000, 'x') + "end");
   EXPECT_EQ(content(reader, find(reader, reader.root(), "page")), std::string(4096, 'p'));

@@ -44,9 +44,12 @@ Result<BootedProject> revision_of(Context& context, const store::Layout& layout,
     context.note("mvmctl: " + project.manifest.name + " has changed since revision " +
                  workflow::short_revision(revision.build.revision) +
                  " was built, which is booted; --build builds it first");
-  return BootedProject{
+  BootedProject out{
       project.manifest.name, workflow::image_ref(revision.build),
       MVM_TRY(spec::guest_from_json(revision.build.manifest_json, "the build's record"))};
+  // The project's own word counts, whatever became of the record.
+  if (project.manifest.seal == spec::Seal::kSealed) out.manifest.seal = spec::Seal::kSealed;
+  return out;
 }
 
 }  // namespace

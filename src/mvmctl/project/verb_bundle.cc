@@ -19,11 +19,14 @@ Json manifest_json(const seal::Manifest& m) {
                  .set("kernel_digest", m.kernel_digest)
                  .set("kernel_release", m.kernel_release);
   if (!m.sealed()) return out;
-  Json ports = Json::array();
-  for (const std::uint16_t port : m.ports) ports.add(port);
+  Json tcp = Json::array();
+  for (const std::uint16_t port : m.tcp_ports) tcp.add(port);
+  Json udp = Json::array();
+  for (const std::uint16_t port : m.udp_ports) udp.add(port);
   return out.set("root_hash", m.verity->root_hash)
       .set("outputs", m.outputs)
-      .set("ports", ports)
+      .set("tcp_ports", tcp)
+      .set("udp_ports", udp)
       .set("volumes", m.volumes);
 }
 

@@ -80,6 +80,8 @@ void add_engine_options(CommandSpec& spec, MachineOptions& o) {
                           .help = "weakest boundary that is accepted",
                           .target = &o.isolation,
                           .choices = {"microvm", "emulated", "container"}});
+  spec.options.push_back(
+      {.names = "--sealed", .help = "refuse an image that is not sealed", .target = &r.sealed});
   spec.options.push_back({.names = "--arch",
                           .value_name = "ARCH",
                           .help = "architecture of the guest: x86_64 or aarch64",
@@ -187,6 +189,7 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& o, const workfl
   workflow::CreateRequest out = o.request;
   out.image.source = project ? project->image : choose(o.image, "image", "busybox");
   if (project) out.image.arch = project->manifest.arch;
+  if (project && project->manifest.seal == spec::Seal::kSealed) out.sealed = true;
   out.backend = choose(o.backend, "backend", "auto");
   out.least_isolation =
       MVM_TRY(spec::parse_isolation(choose(o.isolation, "isolation", "emulated")));
