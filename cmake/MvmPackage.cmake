@@ -26,5 +26,6 @@ set(CPACK_STRIP_FILES ON)
 # tools/packages.txt.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "apt, busybox-static, e2fsprogs, erofs-utils, fakeroot, kmod, qemu-system-x86")
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "buildah, ca-certificates, fakechroot, mmdebstrap, nix-bin, runc, skopeo")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "buildah, ca-certificates, cryptsetup-bin, fakechroot, mmdebstrap, nix-bin, runc, skopeo")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bc, bison, flex, gcc, libelf-dev, make, xz-utils")
 include(CPack)

@@ -119,7 +119,7 @@ Result<std::string> unpack_source(const Work& work, const std::string& package) 
   ObtainOptions options;
   options.progress = work.options.progress;
   MVM_TRY(download_package(deb_dir, package, options));
-  const std::string deb = MVM_TRY(only_entry(deb_dir, package + "_", ".deb"));
+  std::string deb = MVM_TRY(only_entry(deb_dir, package + "_", ".deb"));
   work.report("unpacking " + package);
   MVM_TRY(work.run({"dpkg-deb", "-x", deb_dir + "/" + deb, raw}, work.directory));
   MVM_TRY(work.run({"tar", "-xJf", raw + "/usr/src/" + package + ".tar.xz", "--strip-components=1"},

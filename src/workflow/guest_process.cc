@@ -33,7 +33,7 @@ spec::ProcessSpec process_for(const CreateRequest& request, const spec::ImageCon
 
 Result<spec::ProcessSpec> set_guest(spec::VmSpec& vm, const CreateRequest& request,
                                     const spec::ImageConfig& image, const HostEnv& host_env) {
-  const spec::ProcessSpec process = process_for(request, image, host_env);
+  spec::ProcessSpec process = process_for(request, image, host_env);
   vm.exec_defaults = process;
   vm.exec_defaults.argv.clear();
   if (request.main_process && !request.idle && !process.argv.empty()) vm.process = process;
