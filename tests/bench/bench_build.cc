@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// `mvmctl build` against the same tools run by hand, for a Dockerfile and a flake; what a build of
+// nothing new costs; and, with `builder`, what a warm builder's machine adds to a build.
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "bench.h"
+#include "sys/files.h"
+#include "sys/io.h"
+#include "sys/process.h"
+
+namespace {
+
+using namespace mvm;
+using namespace mvm::bench;
+
+constexpr int kRounds = 5;
+
+std::string run_ok(const std::vector<std::string>& argv, const std::string& in = "/") {
+  sys::Command command;
+  command.argv = argv;
+  command.working_dir = in;
+  auto out = sys::run(command);
+  if (!out || !out->status.ok()) die(argv[0] + ": " + (out ? out->err : out.error().text()));
+  return out->out;
+}
+
+void write(const std::string& path, const std::string& text) {
+  if (auto written = sys::write_file(path, text, 0644); !written) die(written.error().text());
+}
+
+struct Place {
+  std::string mvmctl;
+  std::string dir;  // of the benchmark
+  int round = 0;
+
+  std::string project(const std::string& name) const { return dir + "/" + name; }
+  // Each build has something to do: an input that no other build had.
+  void change(const std::string& name) {
+    write(project(name) + "/input", std::to_string(++round) + "\n");
+  }
+  double build(const std::string& name, const std::string& where = "native") {
+    change(name);
+    ::sync();
+    return time_ms([&] { run_ok({mvmctl, "build", "-q", "--builder", where, project(name)}); });
+  }
+};
+
+constexpr char kDockerfile[] =
+    "FROM scratch AS base\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", "
+    "\"-s\", \"/bin\"]\nFROM base AS made\nCOPY input /input\nRUN cat /input > /made\n"
+    "FROM base\nCOPY --from=made /made /made\nCMD [\"cat\", \"/made\"]\n";
+
+void dockerfile_project(const Place& place, const std::string& name) {
+  const std::string dir = place.project(name);
+  run_ok({"mkdir", "-p", dir});
+  run_ok({"cp", "/bin/busybox", dir + "/busybox"});
+  write(dir + "/Dockerfile", kDockerfile);
+  write(dir + "/mvm.toml", "[source]\ndockerfile = \"Dockerfile\"\n");
+}
+
+void flake_project(const Place& place, const std::string& name) {
+  const std::string dir = place.project(name);
+  run_ok({"mkdir", "-p", dir});
+  run_ok({"cp", "/bin/busybox", dir + "/busybox"});
+  write(
+      dir + "/flake.nix",
+      "{ outputs = { self }: { packages.x86_64-linux.default = derivation { name = \"word\"; "
+      "system "
+      "= \"x86_64-linux\"; builder = ./busybox; args = [ \"sh\" \"-c\" \"${./busybox} mkdir $out; "
+      "${./busybox} cat ${./input} > $out/word\" ]; }; }; }\n");
+  write(dir + "/mvm.toml", "[source]\nflake = \".\"\n");
+}
+
+// The same storage driver, isolation and cache of layers; the image is mounted and packed.
+double dockerfile_by_hand(Place& place) {
+  const std::string storage = place.dir + "/storage", work = place.dir + "/hand";
+  run_ok({"mkdir", "-p", storage, work});
+  place.change("docker");
+  ::sync();
+  const std::vector<std::string> buildah = {
+      "buildah", "--root", storage, "--runroot", work + "/run", "--storage-driver", "overlay"};
+  const auto with = [&](std::vector<std::string> argv) {
+    argv.insert(argv.begin(), buildah.begin(), buildah.end());
+    return argv;
+  };
+  const double time = time_ms([&] {
+    run_ok(
+        with({"build", "--layers", "--timestamp", "0", "--format", "oci", "--isolation", "oci",
+              "--runtime", "runc", "--network", "none", "--tag", "hand", place.project("docker")}));
+    std::string container = run_ok(with({"from", "hand"}));
+    container.pop_back();
+    std::string root = run_ok(with({"mount", container}));
+    root.pop_back();
+    run_ok({"mkfs.erofs", "--quiet", work + "/image", root});
+    run_ok({"sha256sum", work + "/image"});
+    run_ok(with({"rm", container}));
+  });
+  run_ok({"rm", "-f", work + "/image"});
+  return time;
+}
+
+double flake_by_hand(Place& place) {
+  const std::string store = place.dir + "/nix-store", work = place.dir + "/hand";
+  run_ok({"rm", "-rf", work + "/tree"});
+  run_ok({"mkdir", "-p", store, work + "/tree/nix/store"});
+  place.change("flake");
+  ::sync();
+  const std::vector<std::string> nix = {"nix",
+                                        "--extra-experimental-features",
+                                        "nix-command flakes",
+                                        "--option",
+                                        "build-users-group",
+                                        "",
+                                        "--option",
+                                        "flake-registry",
+                                        "",
+                                        "--option",
+                                        "download-attempts",
+                                        "1",
+                                        "--store",
+                                        store};
+  const auto with = [&](std::vector<std::string> argv) {
+    argv.insert(argv.begin(), nix.begin(), nix.end());
+    return argv;
+  };
+  return time_ms([&] {
+    const std::string reference = "path:" + place.project("flake") + "#default";
+    std::string path = run_ok(
+        with({"build", "--no-link", "--print-out-paths", "--no-write-lock-file", reference}));
+    path.pop_back();
+    const std::string closure = run_ok(with({"path-info", "--recursive", path}));
+    for (std::size_t at = 0, end; (end = closure.find('\n', at)) != std::string::npos; at = end + 1)
+      run_ok({"cp", "-a", store + closure.substr(at, end - at), work + "/tree/nix/store"});
+    run_ok({"mkfs.erofs", "--quiet", work + "/image", work + "/tree"});
+    run_ok({"sha256sum", work + "/image"});
+    run_ok({"rm", "-f", work + "/image"});
+  });
+}
+
+Line line_of(const char* name, const Pair& pair, const char* floor) {
+  return {.name = name,
+          .unit = "ms",
+          .ours = pair.ours,
+          .floor = pair.floor,
+          .floor_name = floor,
+          .ratio_at_most = 1.15};
+}
+
+void bench_native(Place& place, Report& report) {
+  dockerfile_project(place, "docker");
+  flake_project(place, "flake");
+  report.add(line_of("a Dockerfile of three stages, one changed",
+                     alternate(
+                         kRounds, [&] { return place.build("docker"); },
+                         [&] { return dockerfile_by_hand(place); }),
+                     "buildah build, mount; mkfs.erofs; sha256sum"));
+  report.add(line_of(
+      "a flake without inputs, changed",
+      alternate(
+          kRounds, [&] { return place.build("flake"); }, [&] { return flake_by_hand(place); }),
+      "nix build, path-info; cp; mkfs.erofs; sha256sum"));
+  report.add({.name = "a build of nothing new",
+              .unit = "ms",
+              .ours = repeat(20,
+                             [&] {
+                               return time_ms([&] {
+                                 run_ok({place.mvmctl, "build", "-q", place.project("docker")});
+                               });
+                             }),
+              .at_most = 150});
+}
+
+void bench_builder(Place& place, Report& report) {
+  dockerfile_project(place, "docker");
+  run_ok({place.mvmctl, "builder", "start"});
+  (void)place.build("docker", "vm");
+  (void)place.build("docker");
+  const Pair pair = alternate(
+      kRounds, [&] { return place.build("docker", "vm"); }, [&] { return place.build("docker"); });
+  report.add({.name = "the Dockerfile in a warm builder",
+              .unit = "ms",
+              .ours = pair.ours,
+              .floor = pair.floor,
+              .floor_name = "the same natively"});
+  report.add({.name = "what the warm builder adds",
+              .unit = "ms",
+              .ours = pair.differences(),
+              .at_most = 1500});
+  run_ok({place.mvmctl, "builder", "stop"});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const bool builder = argc == 3 && std::string_view(argv[2]) == "builder";
+  if (argc != 2 && !builder) die("usage: bench_build MVMCTL [builder]");
+  const char* tmp = ::getenv("MVM_BENCH_DIR");
+  const sys::TempDir dir = must(sys::TempDir::create(tmp != nullptr ? tmp : "/tmp", "mvm-bench-"));
+  ::setenv("MVM_HOME", (dir.path() + "/home").c_str(), 1);
+  Place place{argv[1], dir.path()};
+  Report report(builder ? "bench_build_builder" : "bench_build");
+  builder ? bench_builder(place, report) : bench_native(place, report);
+  return report.finish();
+}
