@@ -22,7 +22,7 @@ struct CompileOptions {
   std::function<void(const Progress&)> progress;
 };
 
-// Takes a source of some minutes. One at a time per cache; another waits. Errors: kUnavailable
+// Takes some minutes. One at a time per cache; another waits. Errors: kUnavailable
 // without a tool, naming its package; kNotFound when apt knows no source; kUnsupported naming the
 // lines of the configuration that the source does not have; kNoSpace; kIo with make's complaint.
 Result<Kernel> compile(const std::string& cache_dir, spec::Arch arch,

@@ -236,10 +236,18 @@ Result<std::vector<Kernel>> list(const std::string& cache_dir) {
 }
 
 Result<Kernel> find(const std::string& cache_dir, const std::string& name) {
+  std::vector<Kernel> found;
   for (Entry& entry : read_entries(cache_dir)) {
-    if (is_named(entry.kernel, name)) return std::move(entry.kernel);
+    // A file that was once given is the same kernel without its modules.
+    if (is_named(entry.kernel, name) && entry.kernel.package != "file")
+      found.push_back(std::move(entry.kernel));
   }
-  return no_kernel(name);
+  if (found.empty()) return no_kernel(name);
+  if (found.size() == 1) return std::move(found.front());
+  std::string packages;
+  for (const Kernel& kernel : found) packages += (packages.empty() ? "" : ", ") + kernel.package;
+  return Error(Errc::kInvalidArgument, "several kernels are '" + name + "'")
+      .with_hint("name one by its package: " + packages);
 }
 
 Result<Kernel> use(const std::string& cache_dir, const std::string& name) {

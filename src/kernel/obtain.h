@@ -3,10 +3,13 @@
 //
 // A package is downloaded and verified by apt, unpacked without being installed, indexed by depmod,
 // and published in the cache by one rename. Layout of the cache directory:
-//   current-ARCH.json        the kernel that obtain() answers with, read on the fast path
-//   (docs/formats/initramfs.md) PACKAGE_VERSION_ARCH/    kernel.json, vmlinux, config,
-//   lib/modules/REL files/DIGEST/            kernel.json of a --kernel file (and the vmlinux
-//   extracted from a bzImage) memo/, initramfs/, lock
+//
+//   current-ARCH.json     the kernel that obtain() answers with, read on the fast path
+//   PACKAGE/              kernel.json, vmlinux, config, and lib/modules/REL of a fetched one
+//   files/DIGEST/         kernel.json of a --kernel file, and the vmlinux out of a bzImage
+//   memo/, initramfs/     what follows from them (docs/formats/initramfs.md)
+//   lock, compile.lock, .fetch-*, .compile-*
+//
 // Threads and processes: obtain, use_file and remove take the cache's lock when they change
 // something.
 #pragma once
@@ -48,7 +51,8 @@ Result<Kernel> use_file(const std::string& cache_dir, const std::string& path, s
 // Every kernel in the cache, by package name. Damaged entries are left out.
 Result<std::vector<Kernel>> list(const std::string& cache_dir);
 
-// One of them, by its release, package or (for files) digest. Errors: kNotFound.
+// One of them that is no file, by its release, package or digest.
+// Errors: kNotFound; kInvalidArgument naming those that are meant by one name.
 Result<Kernel> find(const std::string& cache_dir, const std::string& name);
 
 // Makes one of them what obtain() answers with, until another is fetched or chosen.

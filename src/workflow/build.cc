@@ -126,7 +126,8 @@ Result<store::BuildRecord> publish(const store::Layout& layout, store::Catalog& 
   const bool sealed = built_guest && built_guest->seal == spec::Seal::kSealed;
   if (sealed != built.verity.has_value() ||
       (project.manifest.seal == spec::Seal::kSealed && !sealed))
-    return Error(Errc::kGuestFault, "mvm-build says that the image is sealed and that it is not");
+    return Error(Errc::kGuestFault,
+                 "mvm-build has not sealed the image as its project and its label say");
   if (built.verity) MVM_TRY(sign(layout, image, out, built.verity, request.key));
   MVM_TRY(store::publish_blob(layout, job.output, built.digest));
   MVM_TRY(catalog.put_image(image));

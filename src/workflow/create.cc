@@ -62,6 +62,7 @@ Result<kernel::Kernel> given_kernel(const std::string& cache, const CreateReques
   if (given.find('/') == std::string::npos && !sys::path_exists(given)) {
     auto named = kernel::find(cache, given);
     if (named && named->arch == request.image.arch) return std::move(*named);
+    if (!named && named.error().code() == Errc::kInvalidArgument) return std::move(named).error();
   }
   return kernel::use_file(cache, given, request.image.arch);
 }

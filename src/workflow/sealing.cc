@@ -62,7 +62,7 @@ Result<> check_ports_of(const CreateRequest& request, const std::string& image,
     const bool udp = forward.protocol == spec::Protocol::kUdp;
     const auto& declared = udp ? manifest.udp_ports : manifest.tcp_ports;
     if (std::ranges::find(declared, forward.guest_port) == declared.end())
-      return is_sealed(image, "port " + std::to_string(forward.guest_port) +
+      return is_sealed(image, (udp ? "UDP port " : "port ") + std::to_string(forward.guest_port) +
                                   " is not one that its manifest declares");
   }
   return {};
@@ -151,7 +151,9 @@ Result<std::optional<seal::Manifest>> signed_manifest(const store::ImageRecord& 
         .with_hint(kMakeAgain);
   }
   const seal::Signed document = MVM_TRY_CTX(signed_of(image.signature), what);
-  seal::Manifest manifest = MVM_TRY_CTX(seal::open_signed(document), what);
+  auto opened = seal::open_signed(document);
+  if (!opened) return std::move(opened).error().with_context(what).with_hint(kMakeAgain);
+  seal::Manifest manifest = std::move(*opened);
   if (manifest.sealed() != sealed || manifest.image_digest != image.digest ||
       manifest.config_json != store::image_config_to_json(image.config))
     return not_what_was_signed(what, "its entry in the catalogue says otherwise");
@@ -214,7 +216,8 @@ Result<> check_sealed_kernel(const kernel::Kernel& kernel, const seal::Manifest&
             "mvmctl build seals it for the kernel that is here; mvmctl kernel ls shows which "
             "there are");
   if (MVM_TRY(sys::sha256_file(kernel.vmlinux_path)) != manifest.kernel_digest)
-    return not_what_was_signed("the kernel", kernel.vmlinux_path);
+    return Error(Errc::kCorrupt, "the kernel is not what was signed: " + kernel.vmlinux_path)
+        .with_hint("get it again: mvmctl kernel fetch --force, or mvmctl kernel build --force");
   return {};
 }
 

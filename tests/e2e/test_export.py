@@ -110,10 +110,10 @@ def test_a_damaged_image_is_refused(home):
     blob = home.blob("busybox")
     data = bytearray(blob.read_bytes())
     blob.unlink()  # the seed has the same inode
-    data[1024] ^= 1
+    data[len(data) // 2] ^= 1
     blob.write_bytes(data)
     done = home.run("image", "export", "busybox", f"oci-archive:{home.work}/x.tar")
-    assert done.code == 125 and "EROFS" in done.errors
+    assert done.code == 125 and "not what its name says" in done.errors
     assert list(home.work.iterdir()) == []
 
 

@@ -40,7 +40,7 @@ def tree(outside, inside, wanted=lambda path: True):
 def kernels_of_guests():
     """Where the host's cache has them; the lab has no way to fetch one itself."""
     kernels = cache_home() / "kernels"
-    if not any(kernels.glob("*/vmlinux")):
+    if not any(kernels.glob("linux-image-*/vmlinux")):
         print("lab: fetching a kernel for its guests", file=sys.stderr)
         subprocess.run([BUILD / "bin/mvmctl", "kernel", "fetch"], check=True, stdout=sys.stderr)
     return kernels
@@ -55,7 +55,7 @@ def what_belongs_there():
     files.update(tree(place.TREE / "tests", "tests", lambda path: "/corpus/" not in path))
     kernels = kernels_of_guests()
     files.update(
-        (inside, path) for inside, path in tree(kernels, "home/cache/kernels") if "/.fetch-" not in path
+        (inside, path) for inside, path in tree(kernels, "home/cache/kernels") if "/.fetch-" not in path and "/.compile-" not in path
     )
     return files
 

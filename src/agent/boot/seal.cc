@@ -100,8 +100,10 @@ Result<> admit(seal::Policy& policy, const wire::Open& open) {
   if (open.file.path.empty() || open.kind == wire::OpenKind::kConnect) return {};
   const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(open.file.path.c_str(), nullptr),
                                                         std::free);
-  if (!resolved) return {};  // what is not there leads nowhere
-  return policy.admit_path(resolved.get());
+  if (resolved) return policy.admit_path(resolved.get());
+  // What is not there leads nowhere; of what cannot be resolved nobody knows where it leads.
+  if (errno == ENOENT || errno == ENOTDIR) return {};
+  return Error::from_errno("the image is sealed: " + open.file.path);
 }
 
 }  // namespace mvm::agent

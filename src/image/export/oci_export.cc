@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/export/oci_export.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,6 +71,9 @@ Result<std::string> oci_config(const store::ImageRecord& record, const std::stri
 }
 
 Result<std::string> export_oci_archive(const OciExport& what, const store::ImageRecord& record) {
+  if (MVM_TRY(sys::sha256_file(what.image)) != record.digest)
+    return Error(Errc::kCorrupt, "the image's file is not what its name says: " + what.image)
+        .with_hint("make it again: mvmctl image pull --force, or mvmctl build --force");
   const std::string layer = what.work_dir + "/layer.tar";
   MVM_TRY(write_layer(what.image, layer));
   const std::string layer_digest = MVM_TRY(sys::sha256_file(layer));
@@ -84,7 +88,9 @@ Result<std::string> export_oci_archive(const OciExport& what, const store::Image
   Json entry = descriptor(kManifestType, manifest_digest, manifest.size());
   entry["platform"] = {{"architecture", oci_arch(record.arch)}, {"os", "linux"}};
   if (!what.tag.empty()) entry["annotations"] = {{"org.opencontainers.image.ref.name", what.tag}};
-  const std::string temp = what.output + ".part" + std::to_string(::getpid());
+  std::string temp = what.output + ".XXXXXX";
+  const sys::UniqueFd made(::mkostemp(temp.data(), O_CLOEXEC));
+  if (!made || ::fchmod(made.get(), 0644) != 0) return Error::from_errno("create " + what.output);
   sys::ScopeGuard cleanup([&] { ::unlink(temp.c_str()); });
   TarFile tar = MVM_TRY(TarFile::create(temp));
   MVM_TRY(tar.file("oci-layout", 0644, R"({"imageLayoutVersion":"1.0.0"})"));
