@@ -78,12 +78,12 @@ Type<std::vector<std::string>> command() {
       {"oneOf",
        Json::array({{{"type", "string"}, {"minLength", 1}},
                     {{"type", "array"}, {"items", {{"type", "string"}}}, {"minItems", 1}}})}};
-  auto read = [words](const TomlNode& node) -> Result<std::vector<std::string>> {
+  auto read = [read_words = words.read](const TomlNode& node) -> Result<std::vector<std::string>> {
     if (node.toml().is_string())
       return std::vector<std::string>{"/bin/sh", "-c", MVM_TRY(not_empty().read(node))};
     if (!node.toml().is_array())
       return node.error("must be a list of words, or a text for the shell");
-    std::vector<std::string> out = MVM_TRY(words.read(node));
+    std::vector<std::string> out = MVM_TRY(read_words(node));
     if (out.empty() || out.front().empty()) return node.error("names no program");
     return out;
   };
@@ -191,8 +191,8 @@ Field<GivenSource> kind_field(SourceSpec::Kind kind, const Type<std::string>& ty
   const auto index = static_cast<std::size_t>(kind);
   Json schema = type.schema;
   schema["description"] = meaning;
-  auto read = [type, index](GivenSource& to, const TomlNode& node) -> Result<> {
-    to.of_kind[index] = MVM_TRY(type.read(node));
+  auto read = [read_text = type.read, index](GivenSource& to, const TomlNode& node) -> Result<> {
+    to.of_kind[index] = MVM_TRY(read_text(node));
     return {};
   };
   auto write = [index](const GivenSource& from) -> Json {
@@ -222,10 +222,12 @@ Type<SourceSpec> source() {
       field("hooks", &GivenSource::hooks, list(not_empty()),
             "debian: commands that are run in the new system, in this order"),
   });
-  auto read = [given](const TomlNode& node) -> Result<SourceSpec> {
-    return to_source(MVM_TRY(given.read(node)), node);
+  auto read = [read_given = given.read](const TomlNode& node) -> Result<SourceSpec> {
+    return to_source(MVM_TRY(read_given(node)), node);
   };
-  auto write = [given](const SourceSpec& s) { return given.write(to_given(s)); };
+  auto write = [write_given = given.write](const SourceSpec& s) {
+    return write_given(to_given(s));
+  };
   return {given.schema, std::move(read), std::move(write)};
 }
 
@@ -283,10 +285,10 @@ Type<ServiceSpec> service() {
 // With the names in the structs, and an order that can be kept.
 Type<std::vector<ServiceSpec>> services() {
   const auto all = named(service(), name("service"));
-  auto read = [all](const TomlNode& node) -> Result<std::vector<ServiceSpec>> {
+  auto read = [read_all = all.read](const TomlNode& node) -> Result<std::vector<ServiceSpec>> {
     std::vector<ServiceSpec> out;
     std::map<std::string, std::vector<std::string>> waits;
-    for (auto& [key, value] : MVM_TRY(all.read(node))) {
+    for (auto& [key, value] : MVM_TRY(read_all(node))) {
       waits[key] = value.after;
       out.push_back(value);
       out.back().name = key;
@@ -315,10 +317,10 @@ Type<std::vector<ServiceSpec>> services() {
     }
     return out;
   };
-  auto write = [all](const std::vector<ServiceSpec>& list_of) {
+  auto write = [write_all = all.write](const std::vector<ServiceSpec>& list_of) {
     Named<ServiceSpec> by_name;
     for (const ServiceSpec& s : list_of) by_name.emplace_back(s.name, s);
-    return all.write(by_name);
+    return write_all(by_name);
   };
   return {all.schema, std::move(read), std::move(write)};
 }

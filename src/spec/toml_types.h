@@ -59,6 +59,9 @@ class TomlNode {
   std::string path_;
 };
 
+// Types are copied into one another when they are made. A closure holds of another type what it
+// calls and no more: with all of it in both closures of each level, making one of many levels took
+// 30 ms.
 template <class Value>
 struct Type {
   Json schema;  // JSON Schema of the value
@@ -101,17 +104,17 @@ Type<Value> choice(const std::vector<std::pair<std::string, Value>>& words) {
 template <class Value>
 Type<std::vector<Value>> list(Type<Value> item) {
   Json schema = {{"type", "array"}, {"items", item.schema}};
-  auto read = [item](const TomlNode& node) -> Result<std::vector<Value>> {
+  auto read = [read_item = item.read](const TomlNode& node) -> Result<std::vector<Value>> {
     const toml::array* array = node.toml().as_array();
     if (array == nullptr) return node.error("must be a list");
     std::vector<Value> out;
     for (const toml::node& element : *array)
-      out.push_back(MVM_TRY(item.read(node.at(out.size(), element))));
+      out.push_back(MVM_TRY(read_item(node.at(out.size(), element))));
     return out;
   };
-  auto write = [item](const std::vector<Value>& values) {
+  auto write = [write_item = item.write](const std::vector<Value>& values) {
     Json out = Json::array();
-    for (const Value& value : values) out.push_back(item.write(value));
+    for (const Value& value : values) out.push_back(write_item(value));
     return out;
   };
   return {std::move(schema), std::move(read), std::move(write)};
@@ -125,23 +128,24 @@ template <class Value>
 Type<Named<Value>> named(Type<Value> value, const Type<std::string>& name = text()) {
   Json schema = {{"type", "object"}, {"additionalProperties", value.schema}};
   if (name.schema.contains("pattern")) schema["propertyNames"] = name.schema;
-  auto read = [value, name](const TomlNode& node) -> Result<Named<Value>> {
+  auto read = [read_value = value.read,
+               read_name = name.read](const TomlNode& node) -> Result<Named<Value>> {
     const toml::table* table = node.toml().as_table();
     if (table == nullptr) return node.error("must be a table");
     Named<Value> out;
     for (const auto& [key, entry] : *table) {
       const TomlNode inner = node.at(key.str(), entry);
       const toml::value<std::string> as_text{std::string(key.str())};
-      if (auto good = name.read(TomlNode(as_text, "", "")); !good)
+      if (auto good = read_name(TomlNode(as_text, "", "")); !good)
         return inner.error("'" + std::string(key.str()) + "' is no name for it", key.source())
             .with_hint(std::string(good.error().hint()));
-      out.emplace_back(std::string(key.str()), MVM_TRY(value.read(inner)));
+      out.emplace_back(std::string(key.str()), MVM_TRY(read_value(inner)));
     }
     return out;
   };
-  auto write = [value](const Named<Value>& entries) {
+  auto write = [write_value = value.write](const Named<Value>& entries) {
     Json out = Json::object();
-    for (const auto& [key, entry] : entries) out[key] = value.write(entry);
+    for (const auto& [key, entry] : entries) out[key] = write_value(entry);
     return out;
   };
   return {std::move(schema), std::move(read), std::move(write)};
@@ -176,16 +180,16 @@ Field<Table> field(std::string name, Member Table::* member,
                    Need need = Need::kOptional) {
   Json schema = type.schema;
   schema["description"] = std::move(meaning);
-  auto read = [member, type](Table& to, const TomlNode& node) -> Result<> {
-    to.*member = MVM_TRY(type.read(node));
+  auto read = [member, read_member = type.read](Table& to, const TomlNode& node) -> Result<> {
+    to.*member = MVM_TRY(read_member(node));
     return {};
   };
-  auto write = [member, type](const Table& from) -> Json {
+  auto write = [member, write_member = type.write](const Table& from) -> Json {
     if constexpr (requires { (from.*member).has_value(); }) {
-      return (from.*member).has_value() ? type.write(*(from.*member)) : Json();
+      return (from.*member).has_value() ? write_member(*(from.*member)) : Json();
     } else {
-      Json value = type.write(from.*member);
-      return value == type.write(Table{}.*member) ? Json() : value;
+      Json value = write_member(from.*member);
+      return value == write_member(Table{}.*member) ? Json() : value;
     }
   };
   return {std::move(name), std::move(schema), std::move(read), std::move(write),
@@ -207,17 +211,28 @@ Type<Table> table(const std::vector<Field<Table>>& fields,
   }
   if (!required.empty()) schema["required"] = required;
   schema["additionalProperties"] = false;
-  auto read = [fields, check](const TomlNode& node) -> Result<Table> {
+  struct Reader {
+    std::string name;
+    std::function<Result<>(Table&, const TomlNode&)> read;
+    bool required;
+  };
+  std::vector<Reader> readers;
+  std::vector<std::pair<std::string, std::function<Json(const Table&)>>> writers;
+  for (const Field<Table>& f : fields) {
+    readers.push_back({f.name, f.read, f.required});
+    writers.emplace_back(f.name, f.write);
+  }
+  auto read = [readers = std::move(readers), check](const TomlNode& node) -> Result<Table> {
     const toml::table* given = node.toml().as_table();
     if (given == nullptr) return node.error("must be a table");
     std::vector<std::string> known;
-    for (const Field<Table>& f : fields) known.push_back(f.name);
+    for (const Reader& f : readers) known.push_back(f.name);
     for (const auto& [key, value] : *given) {
       if (std::ranges::find(known, key.str()) == known.end())
         return unknown_key(node, key, std::move(known));
     }
     Table out{};
-    for (const Field<Table>& f : fields) {
+    for (const Reader& f : readers) {
       if (const toml::node* value = given->get(f.name))
         MVM_TRY(f.read(out, node.at(f.name, *value)));
       else if (f.required)
@@ -226,10 +241,10 @@ Type<Table> table(const std::vector<Field<Table>>& fields,
     if (check) MVM_TRY(check(out, node));
     return out;
   };
-  auto write = [fields](const Table& from) {
+  auto write = [writers = std::move(writers)](const Table& from) {
     Json out = Json::object();
-    for (const Field<Table>& f : fields) {
-      if (Json value = f.write(from); !value.is_null()) out[f.name] = std::move(value);
+    for (const auto& [name, write_field] : writers) {
+      if (Json value = write_field(from); !value.is_null()) out[name] = std::move(value);
     }
     return out;
   };

@@ -64,12 +64,12 @@ void flake_project(const Place& place, const std::string& name) {
   const std::string dir = place.project(name);
   run_ok({"mkdir", "-p", dir});
   run_ok({"cp", "/bin/busybox", dir + "/busybox"});
-  write(
-      dir + "/flake.nix",
-      "{ outputs = { self }: { packages.x86_64-linux.default = derivation { name = \"word\"; "
-      "system "
-      "= \"x86_64-linux\"; builder = ./busybox; args = [ \"sh\" \"-c\" \"${./busybox} mkdir $out; "
-      "${./busybox} cat ${./input} > $out/word\" ]; }; }; }\n");
+  write(dir + "/flake.nix",
+        "{ outputs = { self }: { packages.x86_64-linux.default = derivation { name = \"word\"; "
+        "system "
+        "= \"x86_64-linux\"; builder = \"${self}/busybox\"; args = [ \"sh\" \"-c\" "
+        "\"${self}/busybox mkdir $out; "
+        "${self}/busybox cat ${self}/input > $out/word\" ]; }; }; }\n");
   write(dir + "/mvm.toml", "[source]\nflake = \".\"\n");
 }
 
@@ -127,9 +127,11 @@ double flake_by_hand(Place& place) {
   };
   return time_ms([&] {
     const std::string reference = "path:" + place.project("flake") + "#default";
-    std::string path = run_ok(
-        with({"build", "--no-link", "--print-out-paths", "--no-write-lock-file", reference}));
-    path.pop_back();
+    // [{"outputs":{"out":"/nix/store/…"}}]
+    const std::string built =
+        run_ok(with({"build", "--no-link", "--json", "--no-write-lock-file", reference}));
+    const std::size_t at_path = built.find("/nix/store/", built.find("\"out\""));
+    const std::string path = built.substr(at_path, built.find('"', at_path) - at_path);
     const std::string closure = run_ok(with({"path-info", "--recursive", path}));
     for (std::size_t at = 0, end; (end = closure.find('\n', at)) != std::string::npos; at = end + 1)
       run_ok({"cp", "-a", store + closure.substr(at, end - at), work + "/tree/nix/store"});
