@@ -49,6 +49,13 @@ std::string key_of(const std::string& line) {
   return line.starts_with("CONFIG_") ? line.substr(0, line.find('=')) : std::string();
 }
 
+// As a .config says that something is left out: "# CONFIG_X is not set" is "CONFIG_X=n".
+std::string plain(const std::string& line) {
+  constexpr std::string_view kBegin = "# CONFIG_", kEnd = " is not set";
+  if (!line.starts_with(kBegin) || !line.ends_with(kEnd)) return line;
+  return line.substr(2, line.size() - 2 - kEnd.size()) + "=n";
+}
+
 Result<> check_tools() {
   for (const Tool& tool : kTools) {
     if (!sys::find_program(tool.program))
@@ -176,7 +183,8 @@ Result<std::string> inputs_digest(const CompileOptions& options, const std::stri
 
 std::string merge_configs(std::string_view base, std::string_view over) {
   std::map<std::string, std::string> replaced;
-  for (const std::string& line : lines_of(over)) {
+  for (const std::string& given : lines_of(over)) {
+    const std::string line = plain(given);
     if (const std::string key = key_of(line); !key.empty()) replaced[key] = line;
   }
   std::string out;

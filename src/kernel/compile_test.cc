@@ -23,6 +23,7 @@ constexpr spec::Arch kX86 = spec::Arch::kX86_64;
 TEST(KernelConfig, ALaterLineReplacesAnEarlierOne) {
   EXPECT_EQ(merge_configs("# why\nCONFIG_A=y\nCONFIG_B=y\n", "CONFIG_B=n\nCONFIG_C=\"x y\"\n"),
             "# why\nCONFIG_A=y\nCONFIG_B=n\nCONFIG_C=\"x y\"\n");
+  EXPECT_EQ(merge_configs("CONFIG_A=y\n", "# CONFIG_A is not set\n"), "CONFIG_A=n\n");
 }
 
 TEST(KernelConfig, WhatTheSourceDoesNotHaveIsNamed) {

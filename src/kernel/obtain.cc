@@ -115,6 +115,18 @@ std::vector<Entry> read_entries(const std::string& cache_dir) {
   return found;
 }
 
+// Debian's kernel, if it is here although another was in use; it is in use then.
+Result<std::optional<Kernel>> fetched_before(const std::string& cache_dir, spec::Arch arch) {
+  std::optional<Kernel> out;
+  for (Entry& entry : read_entries(cache_dir)) {
+    if (entry.kernel.arch == arch && entry.kernel.package.starts_with("linux-image-"))
+      out = std::move(entry.kernel);
+  }
+  if (out)
+    MVM_TRY(sys::write_atomic(current_note(cache_dir, arch), to_json(*out, cache_dir), 0644));
+  return out;
+}
+
 bool is_named(const Kernel& kernel, const std::string& name) {
   return kernel.release == name || kernel.package == name || kernel.digest == name;
 }
@@ -211,6 +223,9 @@ Result<Kernel> obtain(const std::string& cache_dir, spec::Arch arch, const Obtai
     if (auto cached = find_cached(cache_dir, arch)) return std::move(*cached);
   }
   sweep(cache_dir, ".fetch-");
+  if (!options.force) {  // what was in use has been removed
+    if (auto fetched = MVM_TRY(fetched_before(cache_dir, arch))) return std::move(*fetched);
+  }
   return MVM_TRY_CTX(fetch_and_publish(cache_dir, arch, options), "fetching a guest kernel");
 }
 

@@ -111,6 +111,17 @@ def test_what_the_machine_is_may_not_be_changed_at_its_start(signer):
     assert signer.leaks() == []
 
 
+def test_a_port_is_declared_for_one_protocol(signer):
+    port = free_port()
+    head = f'entrypoint = "echo up; exec sleep 1000"\nports = ["{port}:53/udp"]\n'
+    root = sealed(signer, signer.root.name, head)
+    built(signer, root)
+    tcp = signer.run("run", "-p", f"{free_port()}:53", root)
+    assert tcp.code == 125 and "port 53 is not one" in tcp.errors
+    signer.ok("up", "-q", "--name", "m", root)
+    signer.ok("rm", "-f", "m")
+
+
 def test_a_changed_byte_of_image_or_hash_tree_stops_the_boot(signer):
     root = sealed(signer, signer.root.name)
     blob = blob_of(signer, built(signer, root))
@@ -193,6 +204,10 @@ def test_a_changed_policy_in_the_initramfs_stops_the_boot(signer):
         refused = signer.run("run", root)
         assert refused.code == 125 and "is not what was signed" in refused.errors, refused
         assert "checking the seal" in refused.errors
+        # Without its note it is made again.
+        note.unlink()
+        signer.ok("run", root)
+        assert note.exists() and archive.read_bytes() == original
     finally:
         archive.unlink()
         note.unlink()
@@ -233,6 +248,9 @@ def test_another_key_signs_again_without_a_build(signer):
     several = signer.run("build", root)
     assert several.code != 0 and "--key" in several.errors
     assert signer.json("build", "--json", "--key", "second", root)["unchanged"]
+    # An image that has changed is not signed, but built again.
+    flip(blob_of(signer, signer.json("build", "--json", "--key", "me", root)["image_digest"]), 5000)
+    assert not signer.json("build", "--json", "--key", "second", root)["unchanged"]
     signer.ok("key", "rm", "me")
     signer.ok("config", "set", "signing_key", "second")
     assert signer.json("build", "--json", root)["unchanged"]
@@ -254,7 +272,7 @@ interval = "1s"
     assert only.code == 125 and "mvmctl up" in only.errors
     signer.ok("up", "-q", "--name", "m", root)
     signer.ok("wait", "--for", "health", "--timeout", f"{int(20 * SLOWNESS)}s", "m")
-    assert signer.ok("logs", "--service", "db", "m").text == "db\n"
+    wait_until(lambda: signer.ok("logs", "--service", "db", "m").text == "db\n", 10 * SLOWNESS, "the service's words")
     signer.ok("stop", "m")
     signer.ok("rm", "m")
 
@@ -327,6 +345,21 @@ def test_a_sealed_image_runs_where_its_bundle_is_imported(signer, elsewhere):
     assert elsewhere.run("run", ref, "--", "sh").code == 125
     assert elsewhere.ok("bundle", "import", "--name", "mine", file).text == "bundle:mine\n"
     assert elsewhere.ok("run", "-q", "bundle:mine").text == f"{signer.root.name}\n"
+
+
+def test_a_name_is_not_taken_from_another_signer(signer, elsewhere):
+    file = signer.work / "app.mvmpkg"
+    built(signer, sealed(signer, signer.root.name))
+    signer.ok("bundle", "export", "app", file)
+    trust(signer, elsewhere)
+    elsewhere.ok("bundle", "import", "--name", "app", file)
+    signer.ok("key", "new", "other")
+    built(signer, signer.work / "app", "--key", "other")
+    signer.ok("bundle", "export", "app", file)
+    elsewhere.ok("key", "import", "other", "-", stdin=signer.ok("key", "export", "other").text)
+    refused = elsewhere.run("bundle", "import", "--name", "app", file)
+    assert refused.code == 125 and "signed by another key" in refused.errors
+    elsewhere.ok("bundle", "import", "--name", "another", file)
 
 
 def test_an_image_that_is_not_sealed_travels_too(signer, elsewhere):
