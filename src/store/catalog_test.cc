@@ -374,5 +374,21 @@ TEST_F(CatalogTest, ARemovedBuildTakesItsTagsAlong) {
   EXPECT_EQ(catalog.find_build("stable").error().code(), Errc::kNotFound);
 }
 
+TEST_F(CatalogTest, ACacheIsEmptiedAroundAKernelThatIsBeingBuilt) {
+  Catalog catalog = open();
+  const std::string kernels = layout_.kernel_cache_dir();
+  for (const char* name : {"/linux-image-1", "/.compile-x", "/.fetch-y"})
+    ASSERT_TRUE(sys::make_dirs(kernels + name));
+  const CollectOptions options{.unused_images = false, .caches = true, .dry_run = false};
+  {
+    const auto building = sys::FileLock::acquire(kernels + "/compile.lock");
+    ASSERT_TRUE(collect(layout_, catalog, options).has_value());
+    EXPECT_THAT(sys::children(kernels),
+                testing::UnorderedElementsAre(kernels + "/.compile-x", kernels + "/compile.lock"));
+  }
+  ASSERT_TRUE(collect(layout_, catalog, options).has_value());
+  EXPECT_FALSE(sys::path_exists(kernels));
+}
+
 }  // namespace
 }  // namespace mvm::store

@@ -78,6 +78,19 @@ Result<> collect_images(const Layout& layout, Catalog& catalog, const CollectOpt
   return {};
 }
 
+// All of it, but what a running `kernel build` is at.
+Result<> collect_kernels(const Layout& layout, const CollectOptions& options, Collected& done) {
+  const std::string dir = layout.kernel_cache_dir();
+  const std::string lock_path = dir + "/compile.lock";
+  if (!MVM_TRY(sys::FileLock::is_held(lock_path))) return remove_counted(dir, options, done.freed);
+  for (const std::string& path : sys::children(dir)) {
+    const std::string name = fs::path(path).filename().string();
+    if (name.starts_with(".compile-") || path == lock_path) continue;
+    MVM_TRY(remove_counted(path, options, done.freed));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<sys::FileLock> lock_images_shared(const Layout& layout) {
@@ -100,9 +113,9 @@ Result<Collected> collect(const Layout& layout, Catalog& catalog, const CollectO
   Collected done;
   MVM_TRY(collect_images(layout, catalog, options, done));
   if (!options.caches) return done;
-  for (const std::string& dir :
-       {layout.kernel_cache_dir(), layout.initramfs_cache_dir(), layout.scratch_template_dir(),
-        layout.build_cache_dir(), layout.build_logs_dir()}) {
+  if (sys::path_exists(layout.kernel_cache_dir())) MVM_TRY(collect_kernels(layout, options, done));
+  for (const std::string& dir : {layout.initramfs_cache_dir(), layout.scratch_template_dir(),
+                                 layout.build_cache_dir(), layout.build_logs_dir()}) {
     if (sys::path_exists(dir)) MVM_TRY(remove_counted(dir, options, done.freed));
   }
   return done;
