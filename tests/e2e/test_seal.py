@@ -5,6 +5,7 @@ import contextlib
 import http.client
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import urllib.request
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from mvm import SLOWNESS, Home, free_port, in_own_mounts, wait_until
-from test_build import project
+from test_build import command_lines, project
 
 RESULT = 'entrypoint = "mkdir -p /out; cat /etc/word > /out/result; cat /etc/word"\noutputs = ["/out"]\n'
 STAYS = 'entrypoint = "mkdir -p /out; ln -s /etc /out/link; cp /etc/word /out/result; echo up; exec sleep 1000"\noutputs = ["/out"]\n'
@@ -275,6 +276,26 @@ interval = "1s"
     wait_until(lambda: signer.ok("logs", "--service", "db", "m").text == "db\n", 10 * SLOWNESS, "the service's words")
     signer.ok("stop", "m")
     signer.ok("rm", "m")
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_ended_while_it_is_sealed_leaves_nothing(signer, how):
+    tools = signer.work / "tools"
+    tools.mkdir()
+    seconds = 1500 + how
+    (tools / "veritysetup").write_text(f"#!/bin/sh\n/bin/busybox sleep {seconds}\n")
+    (tools / "veritysetup").chmod(0o755)
+    root = sealed(signer, signer.root.name)
+    build = signer.popen("build", root, env={"PATH": f"{tools}:{os.environ['PATH']}"})
+    sleeps = lambda: any(f"sleep {seconds}" in line for line in command_lines())  # noqa: E731
+    wait_until(sleeps, 20 * SLOWNESS, "the step")
+    build.send_signal(how)
+    build.communicate(timeout=20)
+    wait_until(lambda: not sleeps(), 10, "the end of the step")
+    assert signer.json("manifest", "ls", "--json")["builds"] == []
+    built(signer, root)
+    assert signer.ok("run", "-q", root).text == f"{signer.root.name}\n"
+    assert os.listdir(signer.path / "data/images/tmp") == []
 
 
 # --- keys ---------------------------------------------------------------------------------------
