@@ -174,22 +174,36 @@ void bench_native(Place& place, Report& report) {
               .at_most = 150});
 }
 
+// In an emulated builder buildah itself takes several times as long; what mvm adds is seen where
+// the builder has made the layers before.
 void bench_builder(Place& place, Report& report) {
   dockerfile_project(place, "docker");
   run_ok({place.mvmctl, "builder", "start"});
+  const auto again = [&](const char* where) {
+    return time_ms([&] {
+      run_ok({place.mvmctl, "build", "-q", "--force", "--builder", where, place.project("docker")});
+    });
+  };
   (void)place.build("docker", "vm");
-  (void)place.build("docker");
-  const Pair pair = alternate(
-      kRounds, [&] { return place.build("docker", "vm"); }, [&] { return place.build("docker"); });
-  report.add({.name = "the Dockerfile in a warm builder",
+  (void)again("native");
+  const Pair known =
+      alternate(kRounds, [&] { return again("vm"); }, [&] { return again("native"); });
+  report.add({.name = "layers that are known, in a warm builder",
               .unit = "ms",
-              .ours = pair.ours,
-              .floor = pair.floor,
+              .ours = known.ours,
+              .floor = known.floor,
               .floor_name = "the same natively"});
-  report.add({.name = "what the warm builder adds",
+  report.add({.name = "what the warm builder adds to it",
               .unit = "ms",
-              .ours = pair.differences(),
+              .ours = known.differences(),
               .at_most = 1500});
+  const Pair changed = alternate(
+      2, [&] { return place.build("docker", "vm"); }, [&] { return place.build("docker"); });
+  report.add({.name = "one of three stages changed, in a warm builder",
+              .unit = "ms",
+              .ours = changed.ours,
+              .floor = changed.floor,
+              .floor_name = "the same natively"});
   run_ok({place.mvmctl, "builder", "stop"});
 }
 
