@@ -12,6 +12,7 @@
 #include "image/oci_manifest.h"
 #include "image/tar_file.h"
 #include "spec/guest_label.h"
+#include "store/config_json.h"
 #include "sys/files.h"
 #include "sys/io.h"
 #include "sys/sha256.h"
@@ -36,12 +37,6 @@ Json descriptor(const char* type, const std::string& digest, std::uint64_t size)
 
 std::string blob_name(const std::string& digest) { return "blobs/sha256/" + digest; }
 
-Json ports_json(const std::vector<std::string>& ports) {
-  Json out = Json::object();
-  for (const std::string& port : ports) out[port] = Json::object();
-  return out;
-}
-
 // What is exported has no hash tree and no signature.
 Result<spec::ImageConfig> unsealed(spec::ImageConfig config) {
   auto guest = MVM_TRY(spec::guest_of(config));
@@ -54,19 +49,10 @@ Result<spec::ImageConfig> unsealed(spec::ImageConfig config) {
 }  // namespace
 
 Result<std::string> oci_config(const store::ImageRecord& record, const std::string& layer_digest) {
-  const spec::ImageConfig c = MVM_TRY(unsealed(record.config));
-  Json config = Json::object();
-  if (!c.user.empty()) config["User"] = c.user;
-  if (!c.exposed_ports.empty()) config["ExposedPorts"] = ports_json(c.exposed_ports);
-  if (!c.env.empty()) config["Env"] = c.env;
-  if (!c.entrypoint.empty()) config["Entrypoint"] = c.entrypoint;
-  if (!c.cmd.empty()) config["Cmd"] = c.cmd;
-  if (!c.working_dir.empty()) config["WorkingDir"] = c.working_dir;
-  if (!c.labels.empty()) config["Labels"] = c.labels;
-  if (!c.stop_signal.empty()) config["StopSignal"] = c.stop_signal;
+  const std::string config = store::image_config_to_json(MVM_TRY(unsealed(record.config)));
   return dump({{"architecture", oci_arch(record.arch)},
                {"os", "linux"},
-               {"config", config},
+               {"config", Json::parse(config)},
                {"rootfs", {{"type", "layers"}, {"diff_ids", {"sha256:" + layer_digest}}}}});
 }
 
