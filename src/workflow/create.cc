@@ -51,7 +51,7 @@ struct Parts {
   Programs programs;
   EngineChoice choice;
   store::ImageRecord image;
-  std::optional<seal::Manifest> seal;  // of a sealed image
+  std::optional<CheckedSeal> seal;  // of a sealed image
   kernel::Kernel kernel;
   std::string initramfs;
 };
@@ -68,17 +68,17 @@ Result<kernel::Kernel> given_kernel(const std::string& cache, const CreateReques
 }
 
 Result<kernel::Kernel> choose_kernel(const store::Layout& layout, const CreateRequest& request,
-                                     const std::optional<seal::Manifest>& seal,
+                                     const std::optional<CheckedSeal>& seal,
                                      const CreateEvents& events) {
   kernel::ObtainOptions options;
   options.progress = [&](const kernel::Progress& p) { events.on_step(p.step); };
   const std::string cache = layout.kernel_cache_dir();
   if (!request.kernel_file.empty()) {
     auto given = MVM_TRY(given_kernel(cache, request));
-    if (seal) MVM_TRY(check_sealed_kernel(given, *seal));
+    if (seal) MVM_TRY(check_sealed_kernel(given, seal->manifest));
     return given;
   }
-  if (seal) return sealed_kernel(layout, *seal);
+  if (seal) return sealed_kernel(layout, seal->manifest);
   return kernel::obtain(cache, request.image.arch, options);
 }
 
@@ -102,11 +102,10 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
     return Error(Errc::kPermission, "image " + parts.image.ref + " is not sealed")
         .with_hint("build it with seal = \"sealed\"");
   if (parts.seal) {
-    MVM_TRY(check_sealed_request(request, parts.image.ref, *parts.seal));
-    const auto signer = MVM_TRY(seal::public_key_from_hex(parts.image.signature.signer));
+    MVM_TRY(check_sealed_request(request, parts.image.ref, parts.seal->manifest));
     events.on_posture("mvm: image " + parts.image.ref + " is sealed, signed by " +
-                      MVM_TRY(trusted_signer(layout, signer, "the image")).name + " (" +
-                      seal::short_id(signer) + ")");
+                      parts.seal->signer.name + " (" +
+                      seal::short_id(parts.seal->signer.public_key) + ")");
   }
   const std::string& backend = parts.choice.selection.backend;
   if (backend == "fake") {  // it boots no kernel

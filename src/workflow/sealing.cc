@@ -160,16 +160,17 @@ Result<std::optional<seal::Manifest>> signed_manifest(const store::ImageRecord& 
   return std::optional<seal::Manifest>(std::move(manifest));
 }
 
-Result<std::optional<seal::Manifest>> check_seal(const store::Layout& layout,
-                                                 const store::ImageRecord& image) {
+Result<std::optional<CheckedSeal>> check_seal(const store::Layout& layout,
+                                              const store::ImageRecord& image) {
   auto manifest = MVM_TRY(signed_manifest(image));
-  if (!manifest || !manifest->sealed()) return std::optional<seal::Manifest>();
+  if (!manifest || !manifest->sealed()) return std::optional<CheckedSeal>();
   const std::string what = "image " + image.ref;
-  MVM_TRY(trusted_signer(layout, MVM_TRY(signed_of(image.signature)).signer, what));
+  seal::Key signer = MVM_TRY(
+      trusted_signer(layout, MVM_TRY(seal::public_key_from_hex(image.signature.signer)), what));
   const std::string path = layout.blob_path(image.digest);
   if (MVM_TRY(sys::sha256_file(path)) != manifest->image_digest)
     return not_what_was_signed(what, path);
-  return manifest;
+  return std::optional<CheckedSeal>({std::move(*manifest), std::move(signer)});
 }
 
 Result<bool> keep_signed(const store::Layout& layout, const store::BuildRecord& build,

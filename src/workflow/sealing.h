@@ -49,11 +49,16 @@ Result<seal::Key> trusted_signer(const store::Layout& layout, const seal::Public
 // same. Neither the signer nor the image's file is looked at. Errors: kCorrupt.
 Result<std::optional<seal::Manifest>> signed_manifest(const store::ImageRecord& image);
 
+struct CheckedSeal {
+  seal::Manifest manifest;
+  seal::Key signer;
+};
+
 // The signed manifest of a sealed image whose signer is trusted, and every byte of the image read
 // and compared with it; nothing for an image that is not sealed.
 // Errors: kCorrupt, kPermission.
-Result<std::optional<seal::Manifest>> check_seal(const store::Layout& layout,
-                                                 const store::ImageRecord& image);
+Result<std::optional<CheckedSeal>> check_seal(const store::Layout& layout,
+                                              const store::ImageRecord& image);
 
 // Whether a sealed image that is here is, or can be, signed by this key for the kernel that is
 // here; it is then. False: only building it again helps.
