@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build/execute.h"
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "build/hash_tree.h"
 #include "build/inputs.h"
+#include "build/memory_dir.h"
 #include "image/assemble.h"
 #include "image/tar_file.h"
 #include "spec/guest_label.h"
@@ -75,10 +78,29 @@ auto timed(const Shop& shop, const char* step, const Work& work) {
   return result;
 }
 
+// As much as unpacking these may take: compressed layers grow to about three times their size.
+Bytes unpacked_size(const std::vector<image::LayerFile>& layers) {
+  constexpr std::uint64_t kGrowth = 3;
+  Bytes out;
+  for (const image::LayerFile& layer : layers) {
+    std::error_code ec;
+    const std::uint64_t size = std::filesystem::file_size(layer.path, ec);
+    if (!ec) out.count += kGrowth * size;
+  }
+  return out;
+}
+
 Result<> assemble(const Shop& shop, image::AssemblePlan plan) {
   plan.work_dir = shop.job.work_dir;
   plan.output = shop.job.output;
   image::NoProgress progress;
+  if (const auto memory = MemoryDir::mount(plan.work_dir + "/memory", unpacked_size(plan.layers))) {
+    plan.tree = memory->path();
+    if (image::assemble(plan, progress)) return {};
+    // What memory has no room or attribute for, a disk may have; what fails there too is told.
+    ::unlink(plan.output.c_str());
+    plan.tree.clear();
+  }
   return image::assemble(plan, progress);
 }
 

@@ -74,7 +74,8 @@ Result<> make_view(const Sandbox& sandbox) {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return Error::from_errno("make mounts private");
   for (const std::string& path : sandbox.writable) {
-    if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0)
+    // One of them may be mounted within another.
+    if (::mount(path.c_str(), path.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0)
       return Error::from_errno("bind " + path);
   }
   MVM_TRY(set_read_only("/", true, true));

@@ -1,8 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "build/memory_dir.h"
 #include "build/source.h"
 #include "image/host_trees.h"
 
 namespace mvm::build {
+namespace {
+
+// A system with some packages, their archives and apt's lists; more is tried on the disk.
+constexpr Bytes kWorth = gibibytes(1);
+
+// mmdebstrap makes the system where temporary files go.
+Result<> make_system(const Shop& shop, const image::DebianCommand& command) {
+  Tool tool{.step = "source",
+            .argv = command.argv,
+            .environment = command.environment,
+            .network = true,
+            .explain = image::debian_failure};
+  if (const auto memory = MemoryDir::mount(shop.temporary(), kWorth)) {
+    tool.writable = {memory->path()};
+    const auto made = run_tool(shop, tool);
+    if (made) return {};
+    if (made.error().code() != Errc::kNoSpace) return made.error();
+    tool.writable.clear();
+  }
+  MVM_TRY(run_tool(shop, tool));
+  return {};
+}
+
+}  // namespace
 
 Result<SourceLayers> from_debian(const Shop& shop, const std::string& dir) {
   const spec::Manifest& manifest = shop.job.manifest;
@@ -12,12 +37,7 @@ Result<SourceLayers> from_debian(const Shop& shop, const std::string& dir) {
   const image::DebianRecipe recipe{manifest.source.what, manifest.source.packages,
                                    manifest.source.hooks, shop.job.apt_sources};
   const std::string tar = dir + "/debian.tar";
-  image::DebianCommand command = MVM_TRY(image::debian_command(recipe, shop.job.work_dir, tar));
-  MVM_TRY(run_tool(shop, {.step = "source",
-                          .argv = std::move(command.argv),
-                          .environment = std::move(command.environment),
-                          .network = true,
-                          .explain = image::debian_failure}));
+  MVM_TRY(make_system(shop, MVM_TRY(image::debian_command(recipe, shop.job.work_dir, tar))));
   SourceLayers out;
   out.layers = {{.path = tar, .digest = {}, .size = {}}};
   out.config = image::host_tree_config();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dockerfiles by buildah, which keeps its own cache of layers.
 #include <linux/magic.h>
+#include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -26,6 +27,35 @@ std::string storage_driver(const std::string& dir) {
   const bool on_overlay = ::statfs(dir.c_str(), &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
   return on_overlay ? "vfs" : "overlay";
 }
+
+// What the storage's driver finds out about overlays of this kernel, by mounting some, lies as
+// empty files in its run directory, which ours is for one build only. It is found out once per
+// kernel. Source: containers/storage, drivers/overlay, cachedFeatureRecord().
+class KnownOverlay {
+ public:
+  explicit KnownOverlay(const Shop& shop) : run_(shop.job.work_dir + "/run/overlay") {
+    utsname host{};
+    ::uname(&host);
+    known_ = shop.job.cache_dir + "/overlay-" + host.release;
+  }
+  // A failure costs the time only.
+  void recall() const { copy(known_, run_); }
+  void remember() const { copy(run_, known_); }
+
+ private:
+  static void copy(const std::string& from, const std::string& to) {
+    std::error_code ec;
+    for (const auto& entry : std::filesystem::directory_iterator(from, ec)) {
+      const std::string name = entry.path().filename().string();
+      if (!name.ends_with("-true") && !name.ends_with("-false")) continue;
+      if (sys::make_dirs(to) && !sys::path_exists(to + "/" + name))
+        (void)sys::write_file(to + "/" + name, "");
+    }
+  }
+
+  std::string run_;
+  std::string known_;
+};
 
 // buildah with its storage in our cache and nothing of the host's configuration.
 std::vector<std::string> buildah(const Shop& shop, const std::string& storage) {
@@ -72,6 +102,8 @@ Result<SourceLayers> from_dockerfile(const Shop& shop, const std::string& dir) {
   const std::string storage = shop.job.cache_dir + "/containers";
   MVM_TRY(sys::make_dirs(storage));
   MVM_TRY(sys::make_dirs(shop.job.work_dir + "/run"));
+  const KnownOverlay overlay(shop);
+  overlay.recall();
   const std::string name = "localhost/mvm:" + shop.job.source_key.substr(0, 32);
   std::vector<std::string> argv = buildah(shop, storage);
   for (const std::string& word : build_arguments(shop, name)) argv.push_back(word);
@@ -80,6 +112,7 @@ Result<SourceLayers> from_dockerfile(const Shop& shop, const std::string& dir) {
   const std::vector<std::string> scratch = {"/var/tmp"};
   MVM_TRY(run_tool(
       shop, {.step = "source", .argv = std::move(argv), .network = true, .writable = scratch}));
+  overlay.remember();
   const std::string layout = dir + "/layout";
   argv = buildah(shop, storage);
   argv.insert(argv.end(),

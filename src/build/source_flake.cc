@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "build/inputs.h"
+#include "build/nix_closure.h"
 #include "build/source.h"
+#include "core/lines.h"
 #include "image/host_trees.h"
 #include "image/tar_file.h"
 #include "spec/vm_spec_json.h"
@@ -53,13 +55,17 @@ Result<std::string> only_output(const std::string& text) {
   return built[out].get<std::string>();
 }
 
-std::vector<std::string> lines_of(std::string_view text) {
+Result<std::vector<std::string>> closure_of(const Shop& shop, const std::string& store,
+                                            const std::string& package) {
+  auto known = nix_closure(store, package);
+  if (known) return std::move(*known);
+  // Another Nix may keep it elsewhere; it knows itself.
+  std::vector<std::string> argv = nix(store);
+  argv.insert(argv.end(), {"path-info", "--recursive", package});
+  const std::string listed = MVM_TRY(run_tool(shop, {.step = "source", .argv = std::move(argv)}));
   std::vector<std::string> out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    if (end > 0) out.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
+  for (const std::string_view line : lines_of(listed)) out.emplace_back(line);
+  std::ranges::sort(out);
   return out;
 }
 
@@ -82,11 +88,7 @@ Result<SourceLayers> from_flake(const Shop& shop, const std::string& dir) {
   SourceLayers out;
   if (const std::string guest = store + package + "/" + kGuest; sys::path_exists(guest))
     out.guest = MVM_TRY(spec::guest_from_json(MVM_TRY(sys::read_file(guest)), "the flake's guest"));
-  argv = nix(store);
-  argv.insert(argv.end(), {"path-info", "--recursive", package});
-  std::vector<std::string> closure =
-      lines_of(MVM_TRY(run_tool(shop, {.step = "source", .argv = std::move(argv)})));
-  std::ranges::sort(closure);
+  const std::vector<std::string> closure = MVM_TRY(closure_of(shop, store, package));
   const std::string path = dir + "/closure.tar";
   image::TarFile tar = MVM_TRY(image::TarFile::create(path));
   for (const char* name : {"dev", "etc", "home", "nix", "nix/store", "proc", "root", "run", "sys",

@@ -8,23 +8,13 @@
 #include <map>
 
 #include "build/sandbox.h"
+#include "core/lines.h"
 #include "sys/files.h"
 #include "sys/io.h"
 #include "sys/process.h"
 
 namespace mvm::build {
 namespace {
-
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    if (text.substr(0, end).find_first_not_of(" \t\r") != std::string_view::npos)
-      out.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
 
 bool has(std::string_view text, std::string_view sign) {
   return text.find(sign) != std::string_view::npos;
@@ -58,7 +48,10 @@ Error failure(const Tool& tool, const sys::Output& output) {
 }  // namespace
 
 std::string complaint_in(std::string_view text, std::size_t most) {
-  const std::vector<std::string_view> lines = lines_of(text);
+  std::vector<std::string_view> lines = lines_of(text);
+  std::erase_if(lines, [](std::string_view line) {
+    return line.find_first_not_of(" \t\r") == std::string_view::npos;
+  });
   constexpr std::array<std::string_view, 4> kSigns = {"error", "Error", "E: ", "failed"};
   const auto complains = [&](std::string_view line) {
     return std::ranges::any_of(kSigns, [&](auto sign) { return has(line, sign); });
@@ -89,8 +82,7 @@ Result<std::string> run_tool(const Shop& shop, const Tool& tool) {
   command.argv = tool.argv;
   command.argv.front() = *program;
   command.working_dir = tool.working_dir;
-  // One place for what tools leave lying about, which goes with the job.
-  const std::string temporary = shop.job.work_dir + "/tmp";
+  const std::string temporary = shop.temporary();
   MVM_TRY(sys::make_dirs(temporary));
   std::vector<std::string> environment = tool.environment;
   environment.insert(environment.end(), {"TMPDIR=" + temporary, "HOME=" + temporary});

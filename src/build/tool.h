@@ -18,6 +18,8 @@ struct Shop {
   std::function<void(const Event&)> on_event;
 
   std::string log_path(const std::string& step) const { return job.work_dir + "/" + step + ".log"; }
+  // One place for what tools leave lying about, which goes with the job.
+  std::string temporary() const { return job.work_dir + "/tmp"; }
 };
 
 struct Tool {

@@ -85,11 +85,9 @@ std::string plan_to_json(const AssemblePlan& plan) {
                       {"size_bytes", layer.size.count},
                       {"whiteouts", layer.whiteouts}});
   }
-  const json object = {{"schema", kPlanSchema},
-                       {"layers", layers},
-                       {"directory", plan.directory},
-                       {"work_dir", plan.work_dir},
-                       {"output", plan.output}};
+  const json object = {{"schema", kPlanSchema},     {"layers", layers},
+                       {"tree", plan.tree},         {"directory", plan.directory},
+                       {"work_dir", plan.work_dir}, {"output", plan.output}};
   return object.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -99,6 +97,7 @@ Result<AssemblePlan> plan_from_json(std::string_view text) {
                          "the plan file is not an assemble plan of schema 1");
   if (!object.is_object() || object.value("schema", json()) != kPlanSchema) return unreadable;
   AssemblePlan plan;
+  plan.tree = text_member(object, "tree");
   plan.directory = text_member(object, "directory");
   plan.work_dir = text_member(object, "work_dir");
   plan.output = text_member(object, "output");
@@ -118,8 +117,11 @@ Result<AssemblePlan> plan_from_json(std::string_view text) {
 Result<> assemble_here(const AssemblePlan& plan, Progress& progress) {
   std::string tree = plan.directory;
   if (tree.empty()) {
-    tree = plan.work_dir + "/tree";
-    if (::mkdir(tree.c_str(), 0700) != 0) return Error::from_errno("mkdir " + tree);
+    tree = plan.tree;
+    if (tree.empty()) {
+      tree = plan.work_dir + "/tree";
+      if (::mkdir(tree.c_str(), 0700) != 0) return Error::from_errno("mkdir " + tree);
+    }
     Unpacker unpacker = MVM_TRY(Unpacker::create(tree));
     for (const LayerFile& layer : plan.layers) MVM_TRY(unpacker.add_layer(layer, progress));
     MVM_TRY(unpacker.finish());

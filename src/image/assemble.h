@@ -20,7 +20,8 @@ namespace mvm::image {
 inline constexpr char kAssembleVerb[] = "__assemble";
 
 struct AssemblePlan {
-  std::vector<LayerFile> layers;  // lowest first; unpacked into work_dir/tree
+  std::vector<LayerFile> layers;  // lowest first; unpacked into `tree`
+  std::string tree;               // existing and empty; empty: work_dir/tree is made
   std::string directory;          // when not empty: packed as it lies, without layers
   std::string work_dir;           // existing, private; the caller removes it
   std::string output;             // the EROFS file to make

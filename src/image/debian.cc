@@ -73,7 +73,7 @@ Error debian_failure(const sys::Output& output) {
   const std::string why = last_complaint(output.err);
   const std::string text = "mmdebstrap: " + why;
   const auto has = [&](const char* sign) { return output.err.find(sign) != std::string::npos; };
-  if (has("No space left"))
+  if (has("No space left") || has("enough free space"))
     return Error(Errc::kNoSpace, text).with_hint("free some space, or set MVM_HOME");
   if (has("Unable to locate package") || has("has no installation candidate")) {
     return Error(Errc::kNotFound, text).with_hint("check the names of the packages");

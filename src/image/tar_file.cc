@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/tar_file.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,18 +9,12 @@
 #include <vector>
 
 #include "image/archive_reader.h"
+#include "image/archive_writer.h"
 #include "image/tree_remove.h"
 #include "sys/io.h"
 
 namespace mvm::image {
 namespace {
-
-struct FreeWriter {
-  void operator()(archive* handle) const { archive_write_free(handle); }
-};
-struct FreeEntry {
-  void operator()(archive_entry* entry) const { archive_entry_free(entry); }
-};
 
 constexpr std::size_t kCopySize = std::size_t{256} << 10;
 constexpr mode_t kPermissions = 0777 | S_ISVTX;
@@ -38,7 +30,7 @@ Result<std::string> link_target(const std::string& path) {
 
 struct TarFile::State {
   std::string path;
-  std::unique_ptr<archive, FreeWriter> handle{archive_write_new()};
+  WriterHandle handle{archive_write_new()};
   std::vector<char> buffer = std::vector<char>(kCopySize);
 };
 
@@ -56,15 +48,12 @@ Result<TarFile> TarFile::create(const std::string& path) {
   return tar;
 }
 
-Error TarFile::failure() const {
-  const int code = archive_errno(state_->handle.get());
-  return Error::from_errno("write " + state_->path, code > 0 ? code : EIO);
-}
+Error TarFile::failure() const { return writer_error(state_->handle.get(), state_->path); }
 
 Result<> TarFile::header(const std::string& path, mode_t type, mode_t mode,
                          const std::string& target, std::uint64_t size) {
   const Utf8Scope utf8;
-  const std::unique_ptr<archive_entry, FreeEntry> entry(archive_entry_new());
+  const EntryHandle entry(archive_entry_new());
   archive_entry_set_pathname(entry.get(), path.c_str());
   archive_entry_set_filetype(entry.get(), type);
   archive_entry_set_perm(entry.get(), mode & kPermissions);

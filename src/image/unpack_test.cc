@@ -259,7 +259,7 @@ TEST(Assemble, GivesTheSameBytesInAnotherDirectoryAtAnotherTime) {
     const std::string work = dir.path() + name;
     ASSERT_TRUE(sys::make_dirs(work).has_value());
     const AssemblePlan plan{
-        {LayerFile{dir.path() + "/l.tar", "", {}, true}}, "", work, work + "/out.erofs"};
+        {LayerFile{dir.path() + "/l.tar", "", {}, true}}, "", "", work, work + "/out.erofs"};
     ASSERT_TRUE(assemble_here(plan, progress).has_value());
     digests.push_back(sys::sha256_file(plan.output).value());
   }
@@ -267,7 +267,7 @@ TEST(Assemble, GivesTheSameBytesInAnotherDirectoryAtAnotherTime) {
 }
 
 TEST(Assemble, PlansSurviveTheirJson) {
-  const AssemblePlan plan{{LayerFile{"/l", "sha256:x", Bytes{7}, true}}, "/d", "/w", "/o"};
+  const AssemblePlan plan{{LayerFile{"/l", "sha256:x", Bytes{7}, true}}, "/t", "/d", "/w", "/o"};
   const AssemblePlan again = plan_from_json(plan_to_json(plan)).value();
   EXPECT_EQ(plan_to_json(again), plan_to_json(plan));
   EXPECT_EQ(plan_from_json("{\"schema\":2}").error().code(), Errc::kInvalidArgument);

@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "core/lines.h"
 #include "kernel/package.h"
 #include "kernel/vmlinux.h"
 #include "sys/files.h"
@@ -18,7 +19,6 @@
 namespace mvm::kernel {
 namespace {
 
-constexpr Bytes kMaxImage = mebibytes(512);
 constexpr std::size_t kShownLines = 4;
 
 struct Tool {
@@ -35,25 +35,15 @@ constexpr std::array<Tool, 8> kTools = {{{"apt-get", "apt"},
                                          {"bison", "bison"},
                                          {"bc", "bc"}}};
 
-std::vector<std::string> lines_of(std::string_view text) {
-  std::vector<std::string> out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    out.emplace_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return out;
-}
-
-std::string key_of(const std::string& line) {
-  return line.starts_with("CONFIG_") ? line.substr(0, line.find('=')) : std::string();
+std::string_view key_of(std::string_view line) {
+  return line.starts_with("CONFIG_") ? line.substr(0, line.find('=')) : std::string_view();
 }
 
 // As a .config says that something is left out: "# CONFIG_X is not set" is "CONFIG_X=n".
-std::string plain(const std::string& line) {
+std::string plain(std::string_view line) {
   constexpr std::string_view kBegin = "# CONFIG_", kEnd = " is not set";
-  if (!line.starts_with(kBegin) || !line.ends_with(kEnd)) return line;
-  return line.substr(2, line.size() - 2 - kEnd.size()) + "=n";
+  if (!line.starts_with(kBegin) || !line.ends_with(kEnd)) return std::string(line);
+  return std::string(line.substr(2, line.size() - 2 - kEnd.size())) + "=n";
 }
 
 Result<> check_tools() {
@@ -71,13 +61,15 @@ Result<> check_tools() {
 
 // The end of what make has said, where its errors stand.
 std::string complaint(const std::string& log) {
-  std::vector<std::string> said;
-  for (const std::string& line : lines_of(sys::read_file(log).value_or(""))) {
-    if (line.find("rror") != std::string::npos || line.find("***") != std::string::npos)
-      said.push_back(line);
-  }
+  const std::string text = sys::read_file(log).value_or("");
+  std::vector<std::string_view> said = lines_of(text);
+  std::erase_if(said, [](std::string_view line) {
+    return line.find("rror") == std::string_view::npos &&
+           line.find("***") == std::string_view::npos;
+  });
+  if (said.size() > kShownLines) said.resize(kShownLines);
   std::string out;
-  for (std::size_t i = 0; i < std::min(said.size(), kShownLines); ++i) out += "\n  " + said[i];
+  for (const std::string_view line : said) out.append("\n  ").append(line);
   return out;
 }
 
@@ -153,7 +145,7 @@ Result<> configure(const Work& work) {
 
 Result<Kernel> finish(const Work& work, spec::Arch arch, const std::string& name,
                       const std::string& tree) {
-  const std::string image = MVM_TRY(sys::read_file(work.source() + "/vmlinux", kMaxImage));
+  const std::string image = MVM_TRY(sys::read_file(work.source() + "/vmlinux", kMaxKernelImage));
   Kernel out;
   out.arch = MVM_TRY(check_elf(image));
   if (out.arch != arch || !has_pvh_entry(image))
@@ -161,11 +153,8 @@ Result<Kernel> finish(const Work& work, spec::Arch arch, const std::string& name
         .with_hint("CONFIG_PVH=y is needed");
   out.release = find_release(image).value_or("");
   out.package = name;
-  out.vmlinux_path = tree + "/vmlinux";
-  out.digest = sys::sha256_hex(image);
-  out.size = Bytes{image.size()};
   MVM_TRY(sys::make_dirs(tree, 0755));
-  MVM_TRY(sys::write_sparse_file(out.vmlinux_path, image, 0644));
+  MVM_TRY(place_image(image, tree, out));
   MVM_TRY(sys::write_file(tree + "/config",
                           MVM_TRY(sys::read_file(work.source() + "/.config", mebibytes(4))), 0644));
   return out;
@@ -182,32 +171,32 @@ Result<std::string> inputs_digest(const CompileOptions& options, const std::stri
 }  // namespace
 
 std::string merge_configs(std::string_view base, std::string_view over) {
-  std::map<std::string, std::string> replaced;
-  for (const std::string& given : lines_of(over)) {
+  std::map<std::string, std::string, std::less<>> replaced;
+  for (const std::string_view given : lines_of(over)) {
     const std::string line = plain(given);
-    if (const std::string key = key_of(line); !key.empty()) replaced[key] = line;
+    if (const std::string_view key = key_of(line); !key.empty()) replaced[std::string(key)] = line;
   }
   std::string out;
-  for (const std::string& line : lines_of(base)) {
-    if (!replaced.contains(key_of(line))) out += line + "\n";
+  for (const std::string_view line : lines_of(base)) {
+    if (!replaced.contains(key_of(line))) out.append(line).append("\n");
   }
   for (const auto& [key, line] : replaced) out += line + "\n";
   return out;
 }
 
 std::vector<std::string> missing_options(std::string_view wanted, std::string_view dot_config) {
-  std::set<std::string> lines;
-  std::set<std::string> keys;
-  for (const std::string& line : lines_of(dot_config)) {
+  std::set<std::string_view> lines;
+  std::set<std::string_view> keys;
+  for (const std::string_view line : lines_of(dot_config)) {
     lines.insert(line);
     keys.insert(key_of(line));
   }
   std::vector<std::string> out;
-  for (const std::string& line : lines_of(wanted)) {
-    const std::string key = key_of(line);
+  for (const std::string_view line : lines_of(wanted)) {
+    const std::string_view key = key_of(line);
     if (key.empty()) continue;
-    const bool there = line == key + "=n" ? !keys.contains(key) : lines.contains(line);
-    if (!there) out.push_back(line);
+    const bool left_out = line.substr(key.size()) == "=n";
+    if (left_out ? keys.contains(key) : !lines.contains(line)) out.emplace_back(line);
   }
   return out;
 }

@@ -16,8 +16,6 @@
 namespace mvm::kernel {
 namespace {
 
-constexpr Bytes kMaxImage = mebibytes(512);
-
 void report(const ObtainOptions& options, std::string step, int percent = -1) {
   if (options.progress) options.progress({std::move(step), percent});
 }
@@ -107,19 +105,14 @@ Result<> move(const std::string& from, const std::string& to) {
   return {};
 }
 
-// Writes the bootable image and fills in what is known of it.
-Result<> place_image(const std::string& vmlinuz, const std::string& tree, Kernel& kernel) {
-  std::string image = MVM_TRY(sys::read_file(vmlinuz, kMaxImage));
+Result<std::string> bootable_image(const std::string& vmlinuz) {
+  std::string image = MVM_TRY(sys::read_file(vmlinuz, kMaxKernelImage));
   if (detect_format(image) == ImageFormat::kBzImage) image = MVM_TRY(extract_vmlinux(image));
   if (detect_format(image) == ImageFormat::kGzip)
-    image = MVM_TRY(decompress(image, kMaxImage.count));
+    image = MVM_TRY(decompress(image, kMaxKernelImage.count));
   if (detect_format(image) == ImageFormat::kUnknown)
     return Error(Errc::kCorrupt, vmlinuz + " is no kernel image");
-  kernel.vmlinux_path = tree + "/vmlinux";
-  kernel.digest = sys::sha256_hex(image);
-  kernel.size = Bytes{image.size()};
-  // A third of Debian's image is zeros; a monitor that loads it skips holes.
-  return sys::write_sparse_file(kernel.vmlinux_path, image, 0644);
+  return image;
 }
 
 // From the unpacked package in `raw` picks what is needed into `tree`.
@@ -137,10 +130,18 @@ Result<> assemble(const std::string& raw, const std::string& tree, Kernel& kerne
               "indexing kernel modules");
   MVM_TRY(move(raw + "/boot/config-" + kernel.release, tree + "/config"));
   report(options, "unpacking the kernel image");
-  return place_image(raw + "/boot/" + vmlinuz, tree, kernel);
+  return place_image(MVM_TRY(bootable_image(raw + "/boot/" + vmlinuz)), tree, kernel);
 }
 
 }  // namespace
+
+Result<> place_image(std::string_view image, const std::string& tree, Kernel& kernel) {
+  kernel.vmlinux_path = tree + "/vmlinux";
+  kernel.digest = sys::sha256_hex(image);
+  kernel.size = Bytes{image.size()};
+  // A third of Debian's image is zeros; a monitor that loads it skips holes.
+  return sys::write_sparse_file(kernel.vmlinux_path, image, 0644);
+}
 
 Result<> download_package(const std::string& dir, const std::string& package,
                           const ObtainOptions& options) {

@@ -6,9 +6,13 @@
 #include <string>
 
 #include "core/result.h"
+#include "core/units.h"
 #include "kernel/obtain.h"
 
 namespace mvm::kernel {
+
+// Larger is no kernel.
+inline constexpr Bytes kMaxKernelImage = mebibytes(512);
 
 // The package to look up: "linux-image-cloud-amd64:amd64".
 std::string meta_package(spec::Arch arch);
@@ -30,6 +34,9 @@ Result<> download_package(const std::string& directory, const std::string& packa
 // The only name in `directory` that starts and ends so. Errors: kCorrupt.
 Result<std::string> only_entry(const std::string& directory, std::string_view prefix,
                                std::string_view suffix);
+
+// Writes the bootable image to tree/vmlinux, and path, digest and size of it into `kernel`.
+Result<> place_image(std::string_view image, const std::string& tree, Kernel& kernel);
 
 // Fetches and unpacks the current kernel package below `work_dir` and leaves there `tree/` with
 // vmlinux, config, lib/modules/REL (indexed by depmod) and kernel.json, and nothing else. The paths

@@ -252,6 +252,13 @@ TEST_F(Whole, SaysWhatTheBackendCannotSaveAndGoesOn) {
   EXPECT_EQ(exec(*founder_, {"true"}).code, 0);
 }
 
+TEST_F(Whole, RefusesToSaveASealedMachine) {
+  vm_.sealed_by = std::string(64, 'a');
+  start_ready();
+  const auto saved = founder_->ask({wire::RequestKind::kSave}, soon());
+  EXPECT_THAT(saved.error().text(), HasSubstr("sealed"));
+}
+
 TEST_F(Whole, RemovesWhatAnInterruptedSaveHasLeftWhenTheMachineEnds) {
   start_ready();
   const std::string saving = vm_.data_dir + "/saving";

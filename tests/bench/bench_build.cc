@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `mvmctl build` against the same tools run by hand, for a Dockerfile and a flake; what a build of
-// nothing new costs; and, with `builder`, what a warm builder's machine adds to a build.
+// nothing new costs; with `debian` the same for a Debian system, which takes minutes; and, with
+// `builder`, what a warm builder's machine adds to a build.
 #include <unistd.h>
 
 #include <filesystem>
@@ -141,6 +142,34 @@ double flake_by_hand(Place& place) {
   });
 }
 
+// The hook is what changes.
+std::string debian_hook(Place& place) {
+  return "echo " + std::to_string(++place.round) + " > /input";
+}
+
+double debian_build(Place& place) {
+  write(place.project("debian") + "/mvm.toml",
+        "[source]\ndebian = \"bookworm\"\nhooks = [\"" + debian_hook(place) + "\"]\n");
+  ::sync();
+  return time_ms([&] {
+    run_ok({place.mvmctl, "build", "-q", "--builder", "native", place.project("debian")});
+  });
+}
+
+double debian_by_hand(Place& place) {
+  const std::string work = place.dir + "/hand", tree = work + "/debian";
+  run_ok({"mkdir", "-p", work});
+  const std::string hook = "--customize-hook=chroot \"$1\" sh -c '" + debian_hook(place) + "'";
+  ::sync();
+  const double time = time_ms([&] {
+    run_ok({"mmdebstrap", "--variant=minbase", "--quiet", hook, "bookworm", tree});
+    run_ok({"mkfs.erofs", "--quiet", work + "/image", tree});
+    run_ok({"sha256sum", work + "/image"});
+  });
+  run_ok({"rm", "-rf", work + "/image", tree});
+  return time;
+}
+
 Line line_of(const char* name, const Pair& pair, const char* floor) {
   return {.name = name,
           .unit = "ms",
@@ -172,6 +201,15 @@ void bench_native(Place& place, Report& report) {
                                });
                              }),
               .at_most = 150});
+}
+
+void bench_debian(Place& place, Report& report) {
+  run_ok({"mkdir", "-p", place.project("debian")});
+  report.add(
+      line_of("a Debian system, changed",
+              alternate(
+                  3, [&] { return debian_build(place); }, [&] { return debian_by_hand(place); }),
+              "mmdebstrap; mkfs.erofs; sha256sum"));
 }
 
 // In an emulated builder buildah itself takes several times as long; what mvm adds is seen where
@@ -210,13 +248,19 @@ void bench_builder(Place& place, Report& report) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const bool builder = argc == 3 && std::string_view(argv[2]) == "builder";
-  if (argc != 2 && !builder) die("usage: bench_build MVMCTL [builder]");
+  const std::string what = argc == 3 ? argv[2] : "";
+  if (argc < 2 || argc > 3 || (argc == 3 && what != "builder" && what != "debian"))
+    die("usage: bench_build MVMCTL [builder|debian]");
   const char* tmp = ::getenv("MVM_BENCH_DIR");
   const sys::TempDir dir = must(sys::TempDir::create(tmp != nullptr ? tmp : "/tmp", "mvm-bench-"));
   ::setenv("MVM_HOME", (dir.path() + "/home").c_str(), 1);
   Place place{argv[1], dir.path()};
-  Report report(builder ? "bench_build_builder" : "bench_build");
-  builder ? bench_builder(place, report) : bench_native(place, report);
+  Report report(what.empty() ? "bench_build" : "bench_build_" + what);
+  if (what == "builder")
+    bench_builder(place, report);
+  else if (what == "debian")
+    bench_debian(place, report);
+  else
+    bench_native(place, report);
   return report.finish();
 }

@@ -108,3 +108,13 @@ def shared(seed):
     yield home
     home.ok("rm", "-f", "box")
     close_home(home)
+
+
+@pytest.fixture
+def own_kernels(home):
+    """A cache of this test alone: the seed's is shared."""
+    shared = (home.path / "cache").resolve()
+    (home.path / "cache").unlink()
+    # Not all of it: templates of disks are files of many gigabytes of holes.
+    shutil.copytree(shared / "kernels", home.path / "cache/kernels", symlinks=True)
+    return home

@@ -7,16 +7,6 @@ import shutil
 import pytest
 
 
-@pytest.fixture
-def own_kernels(home):
-    """A cache of this test alone: the seed's is shared."""
-    shared = (home.path / "cache").resolve()
-    (home.path / "cache").unlink()
-    # Not all of it: templates of disks are files of many gigabytes of holes.
-    shutil.copytree(shared / "kernels", home.path / "cache/kernels", symlinks=True)
-    return home
-
-
 def kernels(home):
     return home.json("kernel", "ls", "--json")["kernels"]
 

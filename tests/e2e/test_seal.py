@@ -2,7 +2,9 @@
 """Sealed images: only what was signed runs, and nobody gets in; keys and bundles."""
 
 import contextlib
+import hashlib
 import http.client
+import json
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from mvm import SLOWNESS, Home, free_port, in_own_mounts, wait_until
-from test_build import command_lines, project
+from test_build import MVM_BUILD, command_lines, project
 
 RESULT = 'entrypoint = "mkdir -p /out; cat /etc/word > /out/result; cat /etc/word"\noutputs = ["/out"]\n'
 STAYS = 'entrypoint = "mkdir -p /out; ln -s /etc /out/link; cp /etc/word /out/result; echo up; exec sleep 1000"\noutputs = ["/out"]\n'
@@ -119,6 +121,10 @@ def test_a_port_is_declared_for_one_protocol(signer):
     built(signer, root)
     tcp = signer.run("run", "-p", f"{free_port()}:53", root)
     assert tcp.code == 125 and "port 53 is not one" in tcp.errors
+    (root / "mvm.toml").write_text((root / "mvm.toml").read_text().replace("/udp", ""))
+    built(signer, root)
+    udp = signer.run("run", "-p", f"{free_port()}:53/udp", root)
+    assert udp.code == 125 and "UDP port 53 is not one" in udp.errors
     signer.ok("up", "-q", "--name", "m", root)
     signer.ok("rm", "-f", "m")
 
@@ -226,6 +232,67 @@ def test_it_boots_on_the_kernel_that_was_signed_only(signer):
         file.write(b"\0")
     done = signer.run("run", "--kernel", other, root)
     assert done.code == 125 and "sealed for kernel" in done.errors, done
+
+
+def add_kernel(home, name):
+    """One more kernel in the cache, a byte longer than the first, and in use."""
+    (first,) = [k for k in home.json("kernel", "ls", "--json")["kernels"] if k["in_use"]]
+    place = home.path / "cache/kernels"
+    shutil.copytree(place / first["package"], place / name, symlinks=True)
+    with open(place / name / "vmlinux", "ab") as file:
+        file.write(b"\0")
+    digest = hashlib.sha256((place / name / "vmlinux").read_bytes()).hexdigest()
+    note = json.loads((place / name / "kernel.json").read_text())
+    note |= {"package": name, "vmlinux_sha256": digest, "vmlinux_bytes": note["vmlinux_bytes"] + 1}
+    (place / name / "kernel.json").write_text(json.dumps(note))
+    home.ok("kernel", "use", name)
+    return first, digest
+
+
+def signed_kernel(home):
+    with contextlib.closing(sqlite3.connect(home.path / "data/catalog.db")) as db:
+        (text,) = db.execute("select signed_manifest from images where signed_manifest != ''").fetchone()
+    (line,) = [line for line in text.splitlines() if line.startswith("kernel ")]
+    return line
+
+
+def test_it_is_signed_for_another_kernel_without_a_build(own_kernels):
+    home = own_kernels
+    home.ok("key", "new", "me")
+    root = sealed(home, home.root.name)
+    built(home, root)
+    before = signed_kernel(home)
+    first, digest = add_kernel(home, "second")
+    assert home.json("build", "--json", root)["unchanged"]
+    assert first["digest"] in before and digest in signed_kernel(home)
+    home.ok("kernel", "rm", first["package"])
+    assert home.ok("run", "-q", root).text == f"{home.root.name}\n"
+
+
+def test_a_kernel_that_is_changed_in_the_cache_stops_the_boot(own_kernels):
+    home = own_kernels
+    home.ok("key", "new", "me")
+    root = sealed(home, home.root.name)
+    built(home, root)
+    (kernel,) = home.json("kernel", "ls", "--json")["kernels"]
+    path = Path(kernel["path"])
+    flip(path, path.stat().st_size // 2)
+    done = home.run("run", root)
+    assert done.code == 125 and "the kernel is not what was signed" in done.errors, done
+    flip(path, path.stat().st_size // 2)
+    assert home.ok("run", "-q", root).text == f"{home.root.name}\n"
+
+
+def test_a_builder_that_gives_no_hash_tree_is_refused(signer):
+    root = sealed(signer, signer.root.name)
+    honest, liar = signer.work / "honest", signer.work / "liar"
+    shutil.copy2(MVM_BUILD, honest)
+    liar.write_text(f"#!/bin/sh\n{honest} \"$@\" | sed -E 's/,?\"verity\":\\{{[^}}]*\\}}//'\n")
+    liar.chmod(0o755)
+    script = f'mount --bind {liar} {MVM_BUILD} && "$MVMCTL" build {root}; echo code $?'
+    done = in_own_mounts(signer, script)
+    assert "code 125" in done.stdout and "has not sealed the image" in done.stderr, done
+    assert signer.json("manifest", "ls", "--json")["builds"] == []
 
 
 def test_only_trusted_keys_count(signer):

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "image/export/layer_writer.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <limits.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,6 +11,7 @@
 #include <vector>
 
 #include "image/archive_reader.h"
+#include "image/archive_writer.h"
 #include "image/export/erofs_reader.h"
 
 namespace mvm::image {
@@ -20,13 +19,6 @@ namespace {
 
 constexpr std::size_t kChunk = std::size_t{256} << 10;
 constexpr std::size_t kDeepest = 1024;
-
-struct FreeWriter {
-  void operator()(archive* handle) const { archive_write_free(handle); }
-};
-struct FreeEntry {
-  void operator()(archive_entry* entry) const { archive_entry_free(entry); }
-};
 
 class LayerWriter {
  public:
@@ -44,10 +36,7 @@ class LayerWriter {
   }
 
  private:
-  Error failure() const {
-    const int code = archive_errno(handle_.get());
-    return Error::from_errno("write " + path_, code > 0 ? code : EIO);
-  }
+  Error failure() const { return writer_error(handle_.get(), path_); }
 
   Result<> entry(const std::string& name, std::uint64_t nid, std::size_t depth) {
     const ErofsInode inode = MVM_TRY_CTX(image_.inode(nid), name);
@@ -68,7 +57,7 @@ class LayerWriter {
 
   Result<> header(const std::string& name, const ErofsInode& inode) {
     const Utf8Scope utf8;
-    const std::unique_ptr<archive_entry, FreeEntry> out(archive_entry_new());
+    const EntryHandle out(archive_entry_new());
     archive_entry_set_pathname(out.get(), name.c_str());
     archive_entry_set_mode(out.get(), inode.mode);
     archive_entry_set_uid(out.get(), inode.uid);
@@ -113,7 +102,7 @@ class LayerWriter {
 
   const ErofsReader& image_;
   std::string path_;
-  std::unique_ptr<archive, FreeWriter> handle_;
+  WriterHandle handle_;
   std::map<std::uint64_t, std::string> names_;  // the first of each file that has several
   std::set<std::uint64_t> directories_;
   std::vector<std::byte> buffer_ = std::vector<std::byte>(kChunk);
