@@ -25,7 +25,9 @@ set(CPACK_STRIP_FILES ON)
 # libc6 and the like come from what the programs link. The programs that mvm starts are listed here and in [run] of
 # tools/packages.txt.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+file(WRITE ${CMAKE_BINARY_DIR}/MvmShlibdeps.cmake "set(SHLIBDEPS_EXECUTABLE ${CMAKE_SOURCE_DIR}/packaging/shlibdeps)\n")
+set(CPACK_PROJECT_CONFIG_FILE ${CMAKE_BINARY_DIR}/MvmShlibdeps.cmake)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "apt, busybox-static, e2fsprogs, erofs-utils, fakeroot, kmod, qemu-system-x86")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "buildah, ca-certificates, cryptsetup-bin, fakechroot, mmdebstrap, nix-bin, runc, skopeo")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bc, bison, flex, gcc, libelf-dev, make, xz-utils")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bc, bison, docker.io, flex, gcc, libcurl4, libelf-dev, make, xz-utils")
 include(CPack)

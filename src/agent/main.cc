@@ -4,10 +4,12 @@
 //
 // `mvm-agent --serve-fd N [--exchange-fd M]` serves the protocol on an inherited descriptor as an
 // ordinary process: for tests, and to try the agent without a machine. Nothing is mounted and the
-// configuration is not applied.
+// configuration is not applied. `mvm-agent --connect SOCKET` does the same as the init of a
+// container, connected to its host's socket: when that connection ends, so does the container.
 #include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -28,6 +30,7 @@
 #include "agent/serve/server.h"
 #include "seal/policy.h"
 #include "sys/io.h"
+#include "sys/socket.h"
 
 namespace mvm::agent {
 namespace {
@@ -223,6 +226,15 @@ int serve_descriptor(int fd, int exchange) {
   return end && !*end ? 0 : 1;
 }
 
+int serve_container(const char* socket) {
+  // A signal that has no handler does not reach pid 1; what ends it ends the container.
+  ::signal(SIGTERM, [](int) { ::_exit(128 + SIGTERM); });
+  auto fd = sys::connect_unix(socket);
+  if (fd) return serve_descriptor(fd->release(), -1);
+  say(fd.error().text());
+  return 1;
+}
+
 }  // namespace
 }  // namespace mvm::agent
 
@@ -236,6 +248,8 @@ int main(int argc, char** argv) {
   if (argc == 5 && std::string_view(argv[1]) == "--serve-fd" &&
       std::string_view(argv[3]) == "--exchange-fd")
     return mvm::agent::serve_descriptor(std::atoi(argv[2]), std::atoi(argv[4]));
+  if (argc == 3 && std::string_view(argv[1]) == "--connect")
+    return mvm::agent::serve_container(argv[2]);
   if (::getpid() != 1) {
     mvm::agent::say("runs as pid 1 of a guest, or as mvm-agent --serve-fd N");
     return 64;

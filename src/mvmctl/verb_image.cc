@@ -11,6 +11,7 @@
 #include "store/gc.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "workflow/containers.h"
 #include "workflow/machines.h"
 
 namespace mvm::cli {
@@ -164,7 +165,9 @@ Result<int> remove(Context& context, const std::vector<std::string>& names) {
 Result<int> prune(Context& context, const store::CollectOptions& options) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
-  const store::Collected out = MVM_TRY(store::collect(layout, catalog, options));
+  store::Collected out = MVM_TRY(store::collect(layout, catalog, options));
+  if (options.caches)
+    out.freed.count += MVM_TRY(workflow::prune_containers(layout, options.dry_run)).count;
   if (context.json) {
     context.print_json(1, Json::object()
                               .set("images", out.images)

@@ -17,6 +17,7 @@ Json machine_json(const workflow::Machine& m) {
       .set("image_digest", m.record.image_digest)
       .set("backend", m.record.backend)
       .set("isolation", m.record.isolation)
+      .set("tier", m.record.isolation)
       .set("created_ms", m.record.created_ms)
       .set("supervisor_pid", m.alive ? Json(m.status.supervisor_pid) : Json())
       .set("engine_pid", m.alive ? Json(m.status.engine_pid) : Json())

@@ -83,6 +83,7 @@ Result<int> run(Context& context, const Options& o) {
                               .set("backend", created.vm.backend)
                               .set("accelerator", created.vm.accelerator)
                               .set("isolation", spec::to_string(created.vm.isolation))
+                              .set("tier", spec::to_string(created.vm.isolation))
                               .set("image_digest", created.vm.image_digest));
   }
   return *code;

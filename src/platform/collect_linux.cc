@@ -7,6 +7,7 @@
 #include <array>
 
 #include "platform/collect.h"
+#include "platform/docker_socket.h"
 #include "platform/kvm_probe.h"
 #include "sys/io.h"
 #include "sys/process.h"
@@ -22,6 +23,9 @@ struct Known {
   const char* package;
 };
 
+// Its path is the socket of its daemon.
+constexpr const char* kDocker = "docker";
+
 constexpr std::array kEngines = {
     Known{"firecracker", "--version", "backend firecracker", ""},
     Known{"mvm-vmm", "--version", "backend mvm-vmm", ""},
@@ -29,7 +33,7 @@ constexpr std::array kEngines = {
     Known{"qemu-system-aarch64", "--version", "aarch64 guests, not supported yet", ""},
     Known{"krunvm", "--version", "backend libkrun", ""},
     Known{"vfkit", "--version", "backend vfkit", ""},
-    Known{"docker", "--version", "backend docker", "docker.io"}};
+    Known{kDocker, "version", "backend docker", "docker.io"}};
 
 constexpr std::array kTools = {
     Known{"mkfs.erofs", "--version", "building images", "erofs-utils"},
@@ -57,6 +61,7 @@ std::string find_known(const Known& known, const std::string& program_dir) {
   std::string own = program_dir + "/" + known.name;
   if (known.name == kOwnEngine && !program_dir.empty() && ::access(own.c_str(), X_OK) == 0)
     return own;
+  if (known.name == kDocker) return docker_socket().value_or("");
   return sys::find_program(known.name).value_or("");
 }
 
@@ -67,10 +72,14 @@ std::vector<Program> find_programs(std::span<const Known> known, const std::stri
   return found;
 }
 
-void ask_versions(std::span<const Known> known, std::vector<Program>& programs) {
+void ask_versions(std::span<const Known> known, const std::string& program_dir,
+                  std::vector<Program>& programs) {
   for (std::size_t i = 0; i < programs.size(); ++i) {
-    if (programs[i].found())
-      programs[i].version = ask_version(programs[i].path, known[i].version_flag);
+    if (!programs[i].found()) continue;
+    // Of a daemon, who speaks to it asks.
+    const bool daemon = programs[i].name == kDocker;
+    programs[i].version =
+        ask_version(daemon ? program_dir + "/mvm-docker" : programs[i].path, known[i].version_flag);
   }
 }
 
@@ -154,10 +163,10 @@ HostFacts collect_minimal(const CollectOptions& options) {
 HostFacts collect_full(const CollectOptions& options) {
   HostFacts facts = collect_minimal(options);
   facts.os_name = pretty_name();
-  ask_versions(kEngines, facts.engines);
+  ask_versions(kEngines, options.program_dir, facts.engines);
   take_digests(facts.engines);
   facts.tools = find_programs(kTools, options.program_dir);
-  ask_versions(kTools, facts.tools);
+  ask_versions(kTools, options.program_dir, facts.tools);
   measure_disk(facts);
   const long pages = ::sysconf(_SC_PHYS_PAGES), page_size = ::sysconf(_SC_PAGESIZE);
   facts.memory = Bytes{static_cast<std::uint64_t>(pages) * static_cast<std::uint64_t>(page_size)};

@@ -82,21 +82,30 @@ std::string kvm_hint(const KvmFacts& kvm) {
 std::string install_hint(const std::string& program) {
   if (program == "qemu-system-x86_64") return "apt-get install qemu-system-x86";
   if (program == "qemu-system-aarch64") return "apt-get install qemu-system-arm";
-  if (program == "docker") return "apt-get install docker.io";
+  if (program == "docker")
+    return "apt-get install docker.io and start it, or name a socket: DOCKER_HOST=unix:///PATH";
   return "install " + program;
+}
+
+// Whoever names docker, or allows it, has said what it is.
+Isolation minimum_for(const Candidate& c, const Context& x) {
+  return x.request.minimum.value_or(c.backend == "docker" ? Isolation::kContainer
+                                                          : Isolation::kEmulated);
 }
 
 std::optional<Obstacle> obstacle(const Candidate& c, const Context& x) {
   if (c.os != x.facts.os) return Obstacle{"does not run on " + std::string(os_id(x.facts.os)), ""};
-  if (c.isolation < x.request.minimum)
+  if (c.isolation < minimum_for(c, x))
     return Obstacle{"its isolation is only " + std::string(isolation_name(c.isolation)), ""};
   if ((c.needs_kvm || c.accelerator == "hvf") && host_arch(x.facts) != x.guest)
     return Obstacle{"a " + guest_target(x.guest) + " guest needs emulation on this processor", ""};
   if (c.needs_kvm && x.facts.kvm.state != KvmState::kWorks)
     return Obstacle{"KVM is not usable: " + x.facts.kvm.detail, kvm_hint(x.facts.kvm)};
   const std::string program = program_name(c, x.guest);
-  if (!program.empty() && find_engine(x.facts, program) == nullptr)
-    return Obstacle{program + " is not installed", install_hint(program)};
+  const bool missing = !program.empty() && find_engine(x.facts, program) == nullptr;
+  if (missing && program == "docker")
+    return Obstacle{"there is no Docker socket", install_hint(program)};
+  if (missing) return Obstacle{program + " is not installed", install_hint(program)};
   return std::nullopt;
 }
 
@@ -141,7 +150,7 @@ std::string reason_text(const Candidate& c, const Context& x) {
 
 Error nothing_fits(const Context& x,
                    const std::vector<std::pair<const Candidate*, Obstacle>>& tried) {
-  const std::string wanted(isolation_name(x.request.minimum));
+  const std::string wanted(isolation_name(x.request.minimum.value_or(Isolation::kEmulated)));
   std::string text = x.request.backend == "auto"
                          ? "no backend gives isolation " + wanted + " or better on this host"
                          : "backend " + x.request.backend + " cannot be used";

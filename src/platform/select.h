@@ -6,6 +6,7 @@
 // below the minimum that was asked for.
 #pragma once
 
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -17,7 +18,8 @@ namespace mvm::platform {
 
 struct SelectionRequest {
   std::string backend = "auto";  // or a backend's name
-  spec::Isolation minimum = spec::Isolation::kEmulated;
+  // Nothing: emulated, or what docker gives where that is asked for or allowed.
+  std::optional<spec::Isolation> minimum;
   std::optional<spec::Arch> guest_arch;  // nothing: the host's
   bool allow_docker = false;             // by configuration; --backend docker also allows it
 };

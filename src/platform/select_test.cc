@@ -132,7 +132,18 @@ TEST(Select, DockerIsNeverTakenUnasked) {
   EXPECT_EQ(choice(facts, kAll, request), "docker//container");
 }
 
-TEST(Select, DockerByNameIsStillHeldToTheMinimum) {
+TEST(Select, DockerByNameIsEnough) {
+  const HostFacts facts = with_engines(linux_host(KvmState::kAbsent), {"docker"});
+  SelectionRequest request;
+  request.backend = "docker";
+  EXPECT_EQ(choice(facts, kAll, request), "docker//container");
+  EXPECT_THAT(choice(with_engines(facts, {}), kAll, request), HasSubstr("no Docker socket"));
+  request.backend = "auto";
+  request.allow_docker = true;
+  EXPECT_EQ(choice(facts, kAll, request), "docker//container");
+}
+
+TEST(Select, DockerIsNoMatchForAMinimum) {
   const HostFacts facts = with_engines(linux_host(KvmState::kAbsent), {"docker"});
   SelectionRequest request = by_name("docker");
   EXPECT_EQ(choice(facts, kAll, request),

@@ -140,8 +140,8 @@ Result<BuilderShape> builder_shape(const store::Layout& layout) {
   const Config config = MVM_TRY(Config::load(layout));
   BuilderShape out;
   out.backend = config.get("backend").value_or("auto");
-  out.least_isolation =
-      MVM_TRY(spec::parse_isolation(config.get("isolation").value_or("emulated")));
+  if (const auto least = config.get("isolation"))
+    out.least_isolation = MVM_TRY(spec::parse_isolation(*least));
   return out;
 }
 

@@ -28,7 +28,7 @@ struct BuilderShape {
   Bytes cache = gibibytes(32);  // of the volume, when it is made
   Millis idle{10 * 60 * 1000};  // after which it ends
   std::string backend = "auto";
-  spec::Isolation least_isolation = spec::Isolation::kEmulated;
+  std::optional<spec::Isolation> least_isolation;
 };
 
 // As the configuration has it. Errors: those of the configuration.

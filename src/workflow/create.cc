@@ -11,6 +11,7 @@
 #include "store/gc.h"
 #include "sys/files.h"
 #include "sys/io.h"
+#include "workflow/containers.h"
 #include "workflow/guest_process.h"
 #include "workflow/machines.h"
 #include "workflow/scratch.h"
@@ -87,13 +88,16 @@ kernel::AgentChannel agent_channel(const std::string& backend) {
   return backend == "qemu" ? kernel::AgentChannel::kVirtioSerial : kernel::AgentChannel::kVsock;
 }
 
+// The others are processes of this host's kernel.
+bool boots_kernel(const std::string& backend) { return backend != "fake" && backend != "docker"; }
+
 Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
                      const CreateRequest& request, const CreateEvents& events) {
   Parts parts;
   parts.programs = MVM_TRY(find_programs());
   parts.choice = MVM_TRY(choose_engine(
       layout, parts.programs,
-      {request.backend, request.least_isolation, request.image.arch, /*allow_docker=*/false},
+      {request.backend, request.least_isolation, request.image.arch, request.allow_container},
       !request.volumes.empty()));
   events.on_posture(posture_line(parts.choice, request.jail));
   parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
@@ -108,9 +112,11 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
                       seal::short_id(parts.seal->signer.public_key) + ")");
   }
   const std::string& backend = parts.choice.selection.backend;
-  if (backend == "fake") {  // it boots no kernel
+  if (!boots_kernel(backend)) {
     if (parts.seal)
-      return Error(Errc::kUnsupported, "the fake engine has no guest that keeps a seal");
+      return Error(Errc::kUnsupported, "the " + backend + " backend has no guest that keeps a seal")
+          .with_hint("a sealed image needs a machine of its own: qemu, or mvm-vmm where KVM works");
+    if (backend == "docker") MVM_TRY(expect_containers(layout));
     return parts;
   }
   parts.kernel = MVM_TRY_CTX(choose_kernel(layout, request, parts.seal, events), "kernel");
@@ -140,7 +146,7 @@ Result<Created> describe(const store::Layout& layout, const CreateRequest& reque
   vm.network = request.network;
   vm.limits = request.limits;
   vm.restart = request.restart;
-  if (!request.ephemeral && !parts.seal && vm.backend != "fake")
+  if (!request.ephemeral && !parts.seal && boots_kernel(vm.backend))
     vm.scratch_path = vm.data_dir + "/" + kScratchFile;
   vm.volumes = MVM_TRY(place_volumes(layout, request.volumes));
   vm.remove_when_done = request.remove_when_done;

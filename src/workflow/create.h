@@ -22,7 +22,9 @@ struct CreateRequest {
   std::string name;  // empty: one is made up
   std::string hostname;
   std::string backend = "auto";
-  spec::Isolation least_isolation = spec::Isolation::kEmulated;
+  // Nothing: what is usual for the backend (platform/select.h).
+  std::optional<spec::Isolation> least_isolation;
+  bool allow_container = false;  // docker, where there is no machine to be had
   spec::NetworkSpec network;
   spec::LimitSpec limits;
   spec::RestartPolicy restart;

@@ -8,6 +8,7 @@
 #include "sys/files.h"
 #include "sys/io.h"
 #include "sys/socket.h"
+#include "workflow/containers.h"
 
 namespace mvm::workflow {
 namespace {
@@ -113,12 +114,15 @@ Result<std::vector<Machine>> list_machines(const store::Layout& layout) {
     (leftover ? dead : out).push_back(std::move(machine));
   }
   if (dead.empty()) return out;
+  bool containers = false;
   auto catalog = store::Catalog::open(layout);
   for (const Machine& machine : dead) {
     auto removed =
         catalog ? remove_locked(layout, *catalog, machine.record) : Result<>(catalog.error());
     if (!removed) log::debug("leaving " + machine.record.name + ": " + removed.error().text());
+    containers = containers || machine.record.backend == "docker";
   }
+  if (containers) sweep_containers(layout);
   return out;
 }
 
@@ -140,7 +144,10 @@ Result<sys::UniqueFd> connect(const store::Layout& layout, const Machine& machin
 
 Result<> remove_machine(const store::Layout& layout, const Machine& machine) {
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
-  return remove_locked(layout, catalog, machine.record);
+  MVM_TRY(remove_locked(layout, catalog, machine.record));
+  // While it was locked it counted as one that somebody looks after.
+  if (machine.record.backend == "docker") sweep_containers(layout);
+  return {};
 }
 
 }  // namespace mvm::workflow

@@ -17,6 +17,7 @@ Result<Programs> find_programs() {
                dir + "/mvm-vmm",
                dir + "/mvm-jailer",
                dir + "/mvm-build",
+               dir + "/mvm-docker",
                prefix + "/share/mvm/nix",
                prefix + "/share/mvm/kernel"};
   for (const std::string& program :

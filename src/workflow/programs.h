@@ -16,6 +16,7 @@ struct Programs {
   std::string vmm;
   std::string jailer;
   std::string build;
+  std::string docker;          // may be missing: only the docker backend needs it
   std::string nix_library;     // directory of mvm's flake
   std::string kernel_configs;  // ARCH.config: what `kernel build` sets
 };

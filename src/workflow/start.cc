@@ -134,7 +134,9 @@ void set_engine(spec::VmSpec& vm, const EngineChoice& choice, const Programs& pr
   vm.backend = choice.selection.backend;
   vm.accelerator = choice.selection.accelerator;
   vm.isolation = choice.selection.isolation;
-  vm.engine_program = vm.backend == "fake" ? programs.agent : choice.engine;
+  vm.engine_program = vm.backend == "fake"     ? programs.agent
+                      : vm.backend == "docker" ? programs.docker
+                                               : choice.engine;
   if (vm.backend == "mvm-vmm" || vm.backend == "firecracker") vm.network_program = programs.netd;
   if (vm.backend == "firecracker") vm.jailer_program = jailer_for(choice.engine, programs);
 }

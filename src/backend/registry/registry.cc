@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "backend/docker/docker.h"
 #include "backend/fake/fake.h"
 #include "backend/firecracker/firecracker.h"
 #include "backend/qemu/qemu.h"
@@ -10,12 +11,13 @@
 namespace mvm::backend {
 namespace {
 
-std::array<const Backend*, 4> backends() {
+std::array<const Backend*, 5> backends() {
   static const firecracker::FirecrackerBackend firecracker(firecracker::Monitor::kFirecracker);
   static const firecracker::FirecrackerBackend mvm_vmm(firecracker::Monitor::kMvmVmm);
   static const qemu::QemuBackend qemu;
+  static const docker::DockerBackend docker;
   static const fake::FakeBackend fake;
-  return {&firecracker, &mvm_vmm, &qemu, &fake};
+  return {&firecracker, &mvm_vmm, &qemu, &docker, &fake};
 }
 
 }  // namespace

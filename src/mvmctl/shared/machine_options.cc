@@ -191,8 +191,9 @@ Result<workflow::CreateRequest> to_request(const MachineOptions& o, const workfl
   if (project) out.image.arch = project->manifest.arch;
   if (project && project->manifest.seal == spec::Seal::kSealed) out.sealed = true;
   out.backend = choose(o.backend, "backend", "auto");
-  out.least_isolation =
-      MVM_TRY(spec::parse_isolation(choose(o.isolation, "isolation", "emulated")));
+  if (const std::string least = choose(o.isolation, "isolation", ""); !least.empty())
+    out.least_isolation = MVM_TRY(spec::parse_isolation(least));
+  out.allow_container = config.get("allow_container_fallback") == "true";
   out.limits.memory = o.memory ? *o.memory
                       : wanted.memory != usual.memory
                           ? wanted.memory

@@ -21,7 +21,7 @@ TEST(ToRequest, TakesTheStandardWithoutAnythingElse) {
   const auto request = to_request({}, {}).value();
   EXPECT_EQ(request.image.source, "busybox");
   EXPECT_EQ(request.backend, "auto");
-  EXPECT_EQ(request.least_isolation, spec::Isolation::kEmulated);
+  EXPECT_EQ(request.least_isolation, std::nullopt);
   EXPECT_EQ(request.limits.memory, mebibytes(512));
   EXPECT_EQ(request.limits.vcpus, 1U);
   EXPECT_EQ(request.disk_size, gibibytes(8));

@@ -49,6 +49,7 @@ void print_created(Context& context, const spec::VmSpec& vm) {
                             .set("backend", vm.backend)
                             .set("accelerator", vm.accelerator)
                             .set("isolation", spec::to_string(vm.isolation))
+                            .set("tier", spec::to_string(vm.isolation))
                             .set("image_digest", vm.image_digest));
 }
 
