@@ -29,7 +29,22 @@ struct Capabilities {
   bool pause = false;     // the guest can be held and let go on
   bool volumes = false;   // disks beside image and scratch disk
   bool snapshot = false;  // its state and memory can be written to files, and started from them
+  bool kernel = false;    // a kernel of the guest's own, of one's choice
+  bool seal = false;      // a guest that keeps the seal of an image
+  bool limits = false;    // of processors and memory
+  std::uint32_t most_vcpus = 64;
+  bool x86_64 = false;  // guests
+  bool aarch64 = false;
 };
+using Capability = bool Capabilities::*;
+
+// What users call them, in the order in which they are listed.
+struct Feature {
+  std::string_view name;   // "volumes": in JSON and tables
+  std::string_view words;  // "volumes": what a backend "has no …" of
+  Capability has;
+};
+std::span<const Feature> features();
 
 // Descriptor numbers in the engine process.
 constexpr int kControlFd = 3;

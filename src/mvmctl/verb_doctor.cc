@@ -39,10 +39,14 @@ platform::CollectOptions collect_options(const store::Layout& layout) {
 Found examine(const store::Layout& layout) {
   platform::HostFacts facts = platform::collect_full(collect_options(layout));
   // Who cannot read the configuration learns so from every other command.
-  if (const auto config = workflow::Config::load(layout)) facts.jail_off = !config->jail();
+  platform::SelectionRequest request;
+  if (const auto config = workflow::Config::load(layout)) {
+    facts.jail_off = !config->jail();
+    request.experimental = config->get("experimental") == "true";
+  }
   std::set<std::string> compiled_in;
   for (const std::string_view name : backend::backend_names()) compiled_in.emplace(name);
-  auto selection = platform::select_backend(facts, compiled_in, {});
+  auto selection = platform::select_backend(facts, compiled_in, request);
   return {std::move(facts), std::move(selection)};
 }
 

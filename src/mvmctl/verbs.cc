@@ -49,6 +49,8 @@ std::span<const VerbEntry> verbs() {
       VerbEntry{"cache", kStore, "show and free what mvm keeps on disk", make_cache_command},
       VerbEntry{"doctor", kHost, "examine this host and say what to do", make_doctor_command},
       VerbEntry{"platform", kHost, "show which hosts are supported", make_platform_command},
+      VerbEntry{"backend", kHost, "show what can run machines here, and what each can do",
+                make_backend_command},
       VerbEntry{"config", kHost, "show and change defaults", make_config_command},
       VerbEntry{"completion", kSelf, "print a completion script for a shell",
                 make_completion_command},

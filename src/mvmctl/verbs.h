@@ -37,6 +37,7 @@ CommandSpec make_kernel_command();
 CommandSpec make_cache_command();
 CommandSpec make_doctor_command();
 CommandSpec make_platform_command();
+CommandSpec make_backend_command();
 CommandSpec make_config_command();
 CommandSpec make_assemble_command();
 

@@ -21,6 +21,10 @@ HostFacts collect_minimal(const CollectOptions& options);
 // Everything, versions of programs included (each is run once, for at most two seconds).
 HostFacts collect_full(const CollectOptions& options);
 
+// Whether this is WSL2: by its kernel's release ("5.15.90.1-microsoft-standard-WSL2"), or by the
+// interoperability with Windows under another kernel. Pure.
+bool is_wsl2(std::string_view kernel_release, bool interop);
+
 // "QEMU emulator version 7.2.22 (Debian 1:7.2…)" → "7.2.22": the first word that looks like a
 // version.
 std::string parse_version(std::string_view text);

@@ -23,6 +23,9 @@ struct Known {
   const char* package;
 };
 
+// How WSL starts programs of Windows.
+constexpr const char* kWslInterop = "/proc/sys/fs/binfmt_misc/WSLInterop";
+
 // Its path is the socket of its daemon.
 constexpr const char* kDocker = "docker";
 
@@ -144,6 +147,12 @@ std::string parse_version(std::string_view text) {
   return {};
 }
 
+bool is_wsl2(std::string_view kernel_release, bool interop) {
+  if (kernel_release.find("WSL2") != std::string_view::npos) return true;
+  // A kernel of one's own may be called anything; WSL1's has no release that ends so.
+  return interop && kernel_release.find("-Microsoft") == std::string_view::npos;
+}
+
 HostFacts collect_minimal(const CollectOptions& options) {
   HostFacts facts;
   facts.os = Os::kLinux;
@@ -151,8 +160,7 @@ HostFacts collect_minimal(const CollectOptions& options) {
   ::uname(&name);
   facts.kernel_release = name.release;
   facts.machine = name.machine;
-  // Source: the WSL2 kernel's release is "5.15.90.1-microsoft-standard-WSL2".
-  facts.is_wsl2 = facts.kernel_release.find("WSL2") != std::string::npos;
+  facts.is_wsl2 = is_wsl2(facts.kernel_release, sys::path_exists(kWslInterop));
   facts.kvm = probe_kvm_cached(options.cache_dir);
   facts.engines = find_programs(kEngines, options.program_dir);
   facts.uid = ::geteuid();

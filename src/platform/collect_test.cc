@@ -13,6 +13,13 @@ namespace {
 
 using testing::HasSubstr;
 
+TEST(Wsl2, IsToldByItsKernelOrByItsInteroperability) {
+  EXPECT_TRUE(is_wsl2("5.15.90.1-microsoft-standard-WSL2", false));
+  EXPECT_TRUE(is_wsl2("6.6.1-mine", true));
+  EXPECT_FALSE(is_wsl2("6.1.0-56-amd64", false));
+  EXPECT_FALSE(is_wsl2("4.4.0-19041-Microsoft", true));  // WSL1
+}
+
 TEST(Version, IsFoundInWhatProgramsPrint) {
   EXPECT_EQ(parse_version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)"), "7.2.22");
   EXPECT_EQ(parse_version("Firecracker v1.10.1\n"), "1.10.1");

@@ -148,6 +148,17 @@ std::string reason_text(const Candidate& c, const Context& x) {
   return "no engine with hardware virtualisation is installed";
 }
 
+// Whoever goes on knows what is missing for the strong boundary.
+Error wsl2_is_experimental(const HostFacts& facts) {
+  std::string hint = "to go on: --experimental, or once: mvmctl config set experimental true";
+  if (facts.kvm.state != KvmState::kWorks)
+    hint +=
+        "; for KVM set nestedVirtualization=true below [wsl2] in %UserProfile%\\.wslconfig, then "
+        "wsl --shutdown";
+  return Error(Errc::kUnsupported, "this host is WSL2, whose support is experimental")
+      .with_hint(std::move(hint));
+}
+
 Error nothing_fits(const Context& x,
                    const std::vector<std::pair<const Candidate*, Obstacle>>& tried) {
   const std::string wanted(isolation_name(x.request.minimum.value_or(Isolation::kEmulated)));
@@ -166,6 +177,8 @@ Error nothing_fits(const Context& x,
 }
 
 }  // namespace
+
+std::span<const std::string_view> known_backends() { return kNames; }
 
 std::string_view isolation_name(Isolation isolation) {
   switch (isolation) {
@@ -213,6 +226,7 @@ Result<Selection> select_backend(const HostFacts& facts, const std::set<std::str
   const auto native = host_arch(facts);
   if (!support.can_run || !native)
     return Error(Errc::kUnsupported, support.reason).with_hint(support.hint);
+  if (facts.is_wsl2 && !request.experimental) return wsl2_is_experimental(facts);
   const Context x{facts, compiled_in, request, request.guest_arch.value_or(*native)};
   MVM_TRY(check_name(x));
   std::vector<std::pair<const Candidate*, Obstacle>> tried;

@@ -8,6 +8,7 @@
 
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct SelectionRequest {
   std::optional<spec::Isolation> minimum;
   std::optional<spec::Arch> guest_arch;  // nothing: the host's
   bool allow_docker = false;             // by configuration; --backend docker also allows it
+  bool experimental = false;             // a host whose support is experimental will do
 };
 
 struct Selection {
@@ -39,6 +41,9 @@ struct Selection {
 // minimum or a program is missing.
 Result<Selection> select_backend(const HostFacts& facts, const std::set<std::string>& compiled_in,
                                  const SelectionRequest& request);
+
+// Every backend of the matrix, part of this build or not, in the order of preference; `fake` last.
+std::span<const std::string_view> known_backends();
 
 std::string_view isolation_name(spec::Isolation isolation);  // "microvm", "emulated", "container"
 Result<spec::Isolation> parse_isolation(

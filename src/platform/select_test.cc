@@ -153,6 +153,34 @@ TEST(Select, DockerIsNoMatchForAMinimum) {
   EXPECT_THAT(s->posture, HasSubstr("no microVM boundary"));
 }
 
+TEST(Select, Wsl2IsUsedOnlyByWhoWantsTheExperiment) {
+  const auto refused = select_backend(wsl2(KvmState::kWorks), kAll, {});
+  EXPECT_EQ(refused.error().code(), Errc::kUnsupported);
+  EXPECT_EQ(refused.error().text(), "this host is WSL2, whose support is experimental");
+  EXPECT_EQ(refused.error().hint(),
+            "to go on: --experimental, or once: mvmctl config set experimental true");
+  SelectionRequest request;
+  request.experimental = true;
+  EXPECT_EQ(choice(wsl2(KvmState::kWorks), kAll, request), "qemu/kvm/microvm");
+  EXPECT_EQ(choice(wsl2(KvmState::kAbsent), kAll, request), "qemu/tcg/emulated");
+}
+
+TEST(Select, Wsl2WithoutKvmIsToldHowToNest) {
+  const auto refused = select_backend(wsl2(KvmState::kAbsent), kAll, {});
+  EXPECT_THAT(refused.error().hint(), HasSubstr("nestedVirtualization=true"));
+}
+
+TEST(Select, NothingRunsOnWindowsAndIntelMacsWhateverIsAsked) {
+  SelectionRequest request;
+  request.experimental = true;
+  const auto windows_host = select_backend(windows(), kAll, request);
+  EXPECT_EQ(windows_host.error().text(), "Windows has no backend yet; it is tracked as mvm#428");
+  EXPECT_EQ(windows_host.error().hint(), "use Linux with KVM");
+  const auto intel_mac = select_backend(mac("x86_64"), kAll, request);
+  EXPECT_EQ(intel_mac.error().text(), "Intel macOS is not supported");
+  EXPECT_EQ(intel_mac.error().hint(), "use Linux with KVM or Apple Silicon macOS");
+}
+
 TEST(Select, FakeIsTakenByNameOnly) {
   SelectionRequest request = by_name("fake");
   EXPECT_THAT(choice(with_engines(linux_host(KvmState::kAbsent), {}), kNow, request),

@@ -24,6 +24,7 @@ constexpr std::array kKeys = {
               "emulated"},
     ConfigKey{"allow_container_fallback",
               "true: docker, which is no boundary, where no machine can be had", "false"},
+    ConfigKey{"experimental", "true: a host whose support is experimental will do", "false"},
     ConfigKey{"cpus", "virtual processors of a machine", "1"},
     ConfigKey{"memory", "memory of a machine", "512M"},
     ConfigKey{"disk", "size of a machine's scratch disk", "8G"},
@@ -61,7 +62,8 @@ Result<> check_value(const std::string& key, const std::string& value) {
         .with_hint("choose user or none");
   } else if (key == "builder") {
     MVM_TRY(parse_where(value));
-  } else if (key == "allow_container_fallback" && value != "true" && value != "false") {
+  } else if ((key == "allow_container_fallback" || key == "experimental") && value != "true" &&
+             value != "false") {
     return Error(Errc::kInvalidArgument, "'" + value + "' is neither true nor false");
   } else if (key == "jail" && value != "required" && value != "off") {
     return Error(Errc::kInvalidArgument, "'" + value + "' says nothing about the jail")

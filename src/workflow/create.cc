@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "workflow/create.h"
 
+#include <array>
 #include <cstdlib>
 
+#include "backend/registry/registry.h"
 #include "kernel/initramfs.h"
 #include "kernel/obtain.h"
 #include "platform/tsc.h"
@@ -91,14 +93,25 @@ kernel::AgentChannel agent_channel(const std::string& backend) {
 // The others are processes of this host's kernel.
 bool boots_kernel(const std::string& backend) { return backend != "fake" && backend != "docker"; }
 
+std::vector<backend::Capability> needs_of(const CreateRequest& request) {
+  std::vector<backend::Capability> out;
+  if (!request.volumes.empty()) out.push_back(&backend::Capabilities::volumes);
+  if (!request.network.forwards.empty()) out.push_back(&backend::Capabilities::port_forward);
+  if (!request.kernel_file.empty() || !request.cmdline_extra.empty())
+    out.push_back(&backend::Capabilities::kernel);
+  if (request.sealed) out.push_back(&backend::Capabilities::seal);
+  return out;
+}
+
 Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
                      const CreateRequest& request, const CreateEvents& events) {
   Parts parts;
   parts.programs = MVM_TRY(find_programs());
-  parts.choice = MVM_TRY(choose_engine(
-      layout, parts.programs,
-      {request.backend, request.least_isolation, request.image.arch, request.allow_container},
-      !request.volumes.empty()));
+  parts.choice =
+      MVM_TRY(choose_engine(layout, parts.programs,
+                            {request.backend, request.least_isolation, request.image.arch,
+                             request.allow_container, request.experimental},
+                            needs_of(request)));
   events.on_posture(posture_line(parts.choice, request.jail));
   parts.image = MVM_TRY(image::resolve(request.image, layout, catalog, events.progress));
   parts.seal = MVM_TRY(check_seal(layout, parts.image));
@@ -106,6 +119,9 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
     return Error(Errc::kPermission, "image " + parts.image.ref + " is not sealed")
         .with_hint("build it with seal = \"sealed\"");
   if (parts.seal) {
+    const std::array needs = {&backend::Capabilities::seal};
+    MVM_TRY(
+        backend::require(*MVM_TRY(backend::find_backend(parts.choice.selection.backend)), needs));
     MVM_TRY(check_sealed_request(request, parts.image.ref, parts.seal->manifest));
     events.on_posture("mvm: image " + parts.image.ref + " is sealed, signed by " +
                       parts.seal->signer.name + " (" +
@@ -113,9 +129,6 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
   }
   const std::string& backend = parts.choice.selection.backend;
   if (!boots_kernel(backend)) {
-    if (parts.seal)
-      return Error(Errc::kUnsupported, "the " + backend + " backend has no guest that keeps a seal")
-          .with_hint("a sealed image needs a machine of its own: qemu, or mvm-vmm where KVM works");
     if (backend == "docker") MVM_TRY(expect_containers(layout));
     return parts;
   }

@@ -24,6 +24,7 @@ struct CreateRequest {
   std::string backend = "auto";
   // Nothing: what is usual for the backend (platform/select.h).
   std::optional<spec::Isolation> least_isolation;
+  bool experimental = false;     // a host of experimental support will do
   bool allow_container = false;  // docker, where there is no machine to be had
   spec::NetworkSpec network;
   spec::LimitSpec limits;

@@ -16,6 +16,7 @@
 #include "sys/process.h"
 #include "sys/random.h"
 #include "sys/socket.h"
+#include "workflow/config.h"
 #include "workflow/machines.h"
 
 namespace mvm::workflow {
@@ -60,21 +61,25 @@ std::string jailer_for(const std::string& firecracker, const Programs& programs)
 }  // namespace
 
 Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& programs,
-                                   const platform::SelectionRequest& request, bool volumes) {
+                                   const platform::SelectionRequest& request,
+                                   std::span<const backend::Capability> needs) {
   platform::CollectOptions collect;
   collect.cache_dir = layout.cache_dir;
   collect.data_dir = layout.data_dir;
   collect.program_dir = programs.directory;
   const platform::HostFacts facts = platform::collect_minimal(collect);
   std::set<std::string> compiled_in;
-  const bool only_with_volumes = volumes && request.backend == "auto";
   for (const std::string_view name : backend::backend_names()) {
-    const auto engine = backend::find_backend(std::string(name));
-    if (!only_with_volumes || (engine && (*engine)->capabilities().volumes))
+    if (request.backend != "auto" || backend::require(*MVM_TRY(backend::find_backend(name)), needs))
       compiled_in.emplace(name);
   }
   EngineChoice out;
-  out.selection = MVM_TRY(platform::select_backend(facts, compiled_in, request));
+  platform::SelectionRequest complete = request;
+  // Asked for once, it holds for everything that starts a machine.
+  if (facts.is_wsl2 && !request.experimental)
+    complete.experimental = MVM_TRY(Config::load(layout)).get("experimental") == "true";
+  out.selection = MVM_TRY(platform::select_backend(facts, compiled_in, complete));
+  MVM_TRY(backend::require(*MVM_TRY(backend::find_backend(out.selection.backend)), needs));
   const spec::Arch arch = request.guest_arch.value_or(spec::Arch::kX86_64);
   const platform::Program* engine = platform::find_engine(
       facts, out.selection.backend == "qemu" ? "qemu-system-" + std::string(spec::to_string(arch))

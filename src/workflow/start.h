@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "backend/backend.h"
 #include "core/result.h"
 #include "platform/select.h"
 #include "spec/vm_spec.h"
@@ -24,10 +26,11 @@ struct EngineChoice {
   std::string engine;  // path of its program
 };
 
-// `volumes`: by itself only one that has volumes is chosen.
-// Errors: those of platform::select_backend.
+// By itself only one that has all of `needs` is chosen.
+// Errors: those of platform::select_backend; those of backend::require for one that was named.
 Result<EngineChoice> choose_engine(const store::Layout& layout, const Programs& programs,
-                                   const platform::SelectionRequest& request, bool volumes = false);
+                                   const platform::SelectionRequest& request,
+                                   std::span<const backend::Capability> needs = {});
 
 // Binds every forwarded port and lets it go: the engine will bind again. Somebody may come in
 // between; then its own error is told. Errors: kBusy naming the port.

@@ -145,7 +145,11 @@ def test_a_main_process_its_log_its_end_and_its_restarts(box):
 
 def test_what_it_lacks_is_refused_before_anything_starts(box):
     volume = box.run("run", "--backend", "docker", "--volume", "data:/srv", "--", "true")
-    assert volume.code == 125 and "no volumes" in volume.errors and "qemu" in volume.errors
+    assert volume.code == 125 and "no volumes" in volume.errors and "mvm-vmm, qemu" in volume.errors
+    kernel = box.run("run", "--backend", "docker", "--cmdline-extra", "quiet", "--", "true")
+    assert kernel.code == 125 and "no kernel of its own" in kernel.errors
+    told = {b["name"]: b for b in box.json("backend", "ls", "--json")["backends"]}["docker"]
+    assert told["usable"] and told["tier"] == "container" and not told["can"]["volumes"] and told["version"]
     box.ok("key", "new", "me")
     root = project(box, 'seal = "sealed"\nentrypoint = "true"\n[source]\nimage = "busybox"\n')
     box.ok("build", root)

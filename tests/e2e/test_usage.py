@@ -5,6 +5,7 @@ import json
 import re
 
 import pytest
+from mvm import BACKEND, ISOLATION
 
 
 @pytest.mark.parametrize(
@@ -85,6 +86,8 @@ VERBS = [
     ["config", "set", "memory", "512M"],
     ["doctor"],
     ["platform"],
+    ["backend", "ls"],
+    ["backend", "info", "qemu"],
     ["version"],
     ["completion", "zsh"],
     ["help"],
@@ -134,3 +137,16 @@ def test_doctor_report_is_written_to_the_file(home):
 def test_platform_marks_this_host(home):
     rows = home.json("platform", "--json")["rows"]
     assert [row["id"] for row in rows if row["this_host"]] == ["linux-no-kvm"]
+
+
+def test_backends_are_listed_with_what_they_can_do_or_why_not(home):
+    told = {b["name"]: b for b in home.json("backend", "ls", "--json")["backends"]}
+    assert list(told) == ["firecracker", "mvm-vmm", "qemu", "libkrun", "vfkit", "docker"]
+    chosen = told[BACKEND]
+    assert chosen["usable"] and chosen["tier"] == ISOLATION and chosen["engine"] and chosen["version"]
+    assert chosen["can"]["pause"] and chosen["can"]["arch"] == ["x86_64"]
+    assert not told["vfkit"]["built"] and "not part of this build" in told["vfkit"]["why_not"]
+    for backend in told.values():
+        assert backend["usable"] or backend["why_not"]
+        assert f"{backend['name']}: " in home.ok("backend", "info", backend["name"]).text
+    assert home.run("backend", "info", "bhyve").code == 64

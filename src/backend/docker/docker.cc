@@ -132,6 +132,7 @@ class ContainerMachine final : public Machine {
 Capabilities DockerBackend::capabilities() const {
   Capabilities out;
   out.user_network = out.port_forward = out.console = out.pause = true;
+  out.limits = out.x86_64 = true;
   return out;
 }
 

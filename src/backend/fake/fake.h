@@ -13,7 +13,7 @@ class FakeBackend final : public Backend {
   std::string_view name() const override { return "fake"; }
   // Pausing stops the agent, and with it every stream; the processes it has started go on until
   // they wait for it.
-  Capabilities capabilities() const override { return {.pause = true}; }
+  Capabilities capabilities() const override { return {.pause = true, .x86_64 = true}; }
   // engine_program of the spec is the agent's executable.
   Result<LaunchPlan> plan(const spec::VmSpec& vm) const override;
   Result<std::string> saved_by(const SnapshotFiles& files) const override;

@@ -165,6 +165,8 @@ Capabilities FirecrackerBackend::capabilities() const {
   // A restored machine has another disk than the saved one; Firecracker's API cannot say so.
   out.snapshot = ours;
   out.volumes = ours;
+  out.kernel = out.seal = out.limits = out.x86_64 = true;
+  out.most_vcpus = 32;
   return out;
 }
 

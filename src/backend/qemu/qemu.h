@@ -15,7 +15,11 @@ class QemuBackend final : public Backend {
             .console = true,
             .scratch_disk = true,
             .pause = true,
-            .volumes = true};
+            .volumes = true,
+            .kernel = true,
+            .seal = true,
+            .limits = true,
+            .x86_64 = true};
   }
   Result<LaunchPlan> plan(const spec::VmSpec& vm) const override;
   Result<std::string> saved_by(const SnapshotFiles& files) const override;

@@ -20,6 +20,23 @@ std::array<const Backend*, 5> backends() {
   return {&firecracker, &mvm_vmm, &qemu, &docker, &fake};
 }
 
+const Feature& feature_of(Capability has) {
+  for (const Feature& feature : features()) {
+    if (feature.has == has) return feature;
+  }
+  return features().front();
+}
+
+// The test double is nobody's choice.
+std::string names_with(Capability has) {
+  std::string out;
+  for (const Backend* backend : backends()) {
+    if (backend->name() != "fake" && backend->capabilities().*has)
+      out += (out.empty() ? "" : ", ") + std::string(backend->name());
+  }
+  return out;
+}
+
 }  // namespace
 
 std::vector<std::string_view> backend_names() {
@@ -36,6 +53,17 @@ Result<const Backend*> find_backend(std::string_view name) {
   }
   return Error(Errc::kInvalidArgument, "there is no backend '" + std::string(name) + "'")
       .with_hint("choose one of " + list);
+}
+
+Result<> require(const Backend& backend, std::span<const Capability> needs) {
+  const Capabilities can = backend.capabilities();
+  for (const Capability need : needs) {
+    if (can.*need) continue;
+    return Error(Errc::kUnsupported, "the " + std::string(backend.name()) + " backend has no " +
+                                         std::string(feature_of(need).words))
+        .with_hint("--backend with it: " + names_with(need));
+  }
+  return {};
 }
 
 }  // namespace mvm::backend

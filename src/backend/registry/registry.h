@@ -2,6 +2,7 @@
 // The backends compiled into this build, by name.
 #pragma once
 
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -14,5 +15,8 @@ std::vector<std::string_view> backend_names();
 
 // Errors: kInvalidArgument listing the valid names.
 Result<const Backend*> find_backend(std::string_view name);
+
+// Whether the backend has all of these. Errors: kUnsupported naming what it has not, and who has.
+Result<> require(const Backend& backend, std::span<const Capability> needs);
 
 }  // namespace mvm::backend

@@ -80,6 +80,9 @@ void add_engine_options(CommandSpec& spec, MachineOptions& o) {
                           .help = "weakest boundary that is accepted",
                           .target = &o.isolation,
                           .choices = {"microvm", "emulated", "container"}});
+  spec.options.push_back({.names = "--experimental",
+                          .help = "start on a host whose support is experimental too",
+                          .target = &r.experimental});
   spec.options.push_back(
       {.names = "--sealed", .help = "refuse an image that is not sealed", .target = &r.sealed});
   spec.options.push_back({.names = "--arch",
