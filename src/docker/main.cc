@@ -45,8 +45,7 @@ class Running {
     (void)sweep(api_, locks);
     while (!over_) {
       MVM_TRY(api_.poll(std::array{signals.get(), kControl}, kForever));
-      if (sys::read_signal(signals.get())) return remove(api_, id_);
-      MVM_TRY(obey());
+      if (sys::read_signal(signals.get()) || !MVM_TRY(obey())) return remove(api_, id_);
     }
     return *failure_;
   }
@@ -67,12 +66,12 @@ class Running {
         [](const Result<int>&) {});
   }
 
-  Result<> obey() {
+  // Whether somebody is there still.
+  Result<bool> obey() {
     std::array<std::byte, 256> buffer;
     for (;;) {
       const auto n = sys::read_some(kControl, buffer);
-      // Whose end is closed is gone, and we with it.
-      if (n && *n == 0) return remove(api_, id_);
+      if (n && *n == 0) return false;
       if (!n) break;
       lines_.append(reinterpret_cast<const char*>(buffer.data()), *n);
     }
@@ -82,7 +81,7 @@ class Running {
       const Result<> done = hold ? pause(api_, id_) : resume(api_, id_);
       MVM_TRY(sys::write_full(kControl, done ? "ok\n" : "error " + done.error().text() + "\n"));
     }
-    return {};
+    return true;
   }
 
   EngineApi api_;

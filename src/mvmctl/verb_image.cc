@@ -166,8 +166,12 @@ Result<int> prune(Context& context, const store::CollectOptions& options) {
   const store::Layout layout = MVM_TRY(store::Layout::from_environment());
   store::Catalog catalog = MVM_TRY(store::Catalog::open(layout));
   store::Collected out = MVM_TRY(store::collect(layout, catalog, options));
-  if (options.caches)
-    out.freed.count += MVM_TRY(workflow::prune_containers(layout, options.dry_run)).count;
+  if (options.caches) {
+    // A daemon may be long gone; what it has kept is its own then.
+    const auto freed = workflow::prune_containers(layout, options.dry_run);
+    if (freed) out.freed.count += freed->count;
+    if (!freed) context.note("mvmctl: left alone: " + freed.error().text());
+  }
   if (context.json) {
     context.print_json(1, Json::object()
                               .set("images", out.images)

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "sys/process.h"
+
 namespace mvm::bench {
 
 double Samples::median() const {
@@ -119,6 +121,15 @@ int Report::finish() const {
 void die(const std::string& message) {
   std::fprintf(stderr, "bench: %s\n", message.c_str());
   std::exit(2);
+}
+
+std::string run_ok(const std::vector<std::string>& argv, const std::string& in) {
+  sys::Command command;
+  command.argv = argv;
+  command.working_dir = in;
+  auto out = sys::run(std::move(command));
+  if (!out || !out->status.ok()) die(argv[0] + ": " + (out ? out->err : out.error().text()));
+  return out->out;
 }
 
 }  // namespace mvm::bench

@@ -60,6 +60,9 @@ class Report {
   std::vector<Line> lines_;
 };
 
+// What a program prints; one that fails ends the benchmark.
+std::string run_ok(const std::vector<std::string>& argv, const std::string& in = "/");
+
 // Ends the benchmark with a message when something that is not measured fails.
 [[noreturn]] void die(const std::string& message);
 template <class R>

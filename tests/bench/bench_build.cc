@@ -9,7 +9,6 @@
 #include "bench.h"
 #include "sys/files.h"
 #include "sys/io.h"
-#include "sys/process.h"
 
 namespace {
 
@@ -17,15 +16,6 @@ using namespace mvm;
 using namespace mvm::bench;
 
 constexpr int kRounds = 5;
-
-std::string run_ok(const std::vector<std::string>& argv, const std::string& in = "/") {
-  sys::Command command;
-  command.argv = argv;
-  command.working_dir = in;
-  auto out = sys::run(command);
-  if (!out || !out->status.ok()) die(argv[0] + ": " + (out ? out->err : out.error().text()));
-  return out->out;
-}
 
 void write(const std::string& path, const std::string& text) {
   if (auto written = sys::write_file(path, text, 0644); !written) die(written.error().text());

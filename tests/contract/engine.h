@@ -13,6 +13,7 @@ namespace mvm::contract {
 struct Engine {
   std::string backend;
   Millis boot_deadline{20'000};
+  bool dies_of_kill = true;  // by SIGKILL at once; otherwise it clears up first
 };
 
 Engine engine();

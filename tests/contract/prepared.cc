@@ -44,8 +44,8 @@ Result<spec::VmSpec> prepare(const std::string& backend, kernel::AgentChannel ch
   image::NoProgress quiet;
   image::PullRequest request;
   request.source = "busybox";
-  vm.image_path = places.blob_path(
-      MVM_TRY_CTX(image::resolve(request, places, catalog, quiet), "image").digest);
+  vm.image_digest = MVM_TRY_CTX(image::resolve(request, places, catalog, quiet), "image").digest;
+  vm.image_path = places.blob_path(vm.image_digest);
   return vm;
 }
 

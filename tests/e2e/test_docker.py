@@ -200,6 +200,8 @@ def test_cache_prune_removes_its_images(box, daemon, seed):
     box.ok("run", "-q", "--backend", "docker", "--", "true")
     (box.path / "cache").unlink()  # the seed's is shared
     (box.path / "cache/docker").mkdir(parents=True)
+    gone = box.ok("cache", "prune", env={"DOCKER_HOST": "unix:///nowhere.sock"})
+    assert "freed" in gone.text and "no Docker daemon answers" in gone.errors
     assert "freed" in box.ok("cache", "prune").text
     assert daemon.docker("images", "-q").stdout == ""
 
