@@ -26,14 +26,6 @@ constexpr int kTransfers = 4;
 constexpr std::size_t kVolume = 256u << 20;
 constexpr int kRawFd = 9;
 
-void run_ok(const std::vector<std::string>& argv) {
-  sys::Command command;
-  command.argv = argv;
-  auto out = sys::run(command);
-  if (!out || !out->status.ok())
-    die(argv[0] + " " + argv[1] + ": " + (out ? out->err : out.error().text()));
-}
-
 // With stdin from and stdout to files.
 void run_with_files(const std::vector<std::string>& argv, const std::string& in,
                     const std::string& out) {

@@ -8,7 +8,6 @@
 #include "store/catalog.h"
 #include "sys/files.h"
 #include "sys/io.h"
-#include "sys/process.h"
 
 namespace {
 
@@ -16,13 +15,6 @@ using namespace mvm;
 using namespace mvm::bench;
 
 constexpr int kRounds = 5;
-
-void run_ok(const std::vector<std::string>& argv) {
-  sys::Command command;
-  command.argv = argv;
-  auto out = sys::run(command);
-  if (!out || !out->status.ok()) die(argv[0] + ": " + (out ? out->err : out.error().text()));
-}
 
 // The tree is unpacked and packed where mvm does it too, on one file system, and thrown away
 // outside the time.
