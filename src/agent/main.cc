@@ -251,7 +251,7 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == "--connect")
     return mvm::agent::serve_container(argv[2]);
   if (::getpid() != 1) {
-    mvm::agent::say("runs as pid 1 of a guest, or as mvm-agent --serve-fd N");
+    mvm::agent::say("runs as pid 1 of a guest, as mvm-agent --serve-fd N, or --connect SOCKET");
     return 64;
   }
   mvm::agent::boot_guest();

@@ -7,14 +7,19 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/units.h"
 
 namespace mvm::build {
 
-// How much of this host's memory such a tree may take: a quarter of what is available, at most
-// 2 GiB; nothing when /proc/meminfo, given here, does not say.
+// How much memory such a tree may take: a quarter of what is available, at most 2 GiB; nothing when
+// /proc/meminfo, given here, does not say.
 Bytes memory_to_spare(std::string_view meminfo);
+
+// Where the limits of memory of a process stand that /proc/self/cgroup, given here, puts into these
+// control groups. A container sees its own group as the root. Source: cgroups(7).
+std::vector<std::string> memory_limit_files(std::string_view cgroup);
 
 // A directory in memory, seen by this process and its children alone; gone with this, or with the
 // process however that ends.

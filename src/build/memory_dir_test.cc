@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "build/memory_dir.h"
 
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -18,6 +18,16 @@ TEST(MemoryToSpare, IsAQuarterOfWhatIsAvailable) {
   EXPECT_EQ(memory_to_spare("MemAvailable: 99999999999 kB\n"), gibibytes(2));
   EXPECT_EQ(memory_to_spare("MemAvailable:"), Bytes{});
   EXPECT_EQ(memory_to_spare(""), Bytes{});
+}
+
+TEST(MemoryLimit, StandsInTheGroupsOfEitherVersionAndInAContainersRoot) {
+  EXPECT_THAT(memory_limit_files("5:memory:/a/b\n3:cpu,cpuacct:/c\n0::/user.slice\n"),
+              testing::ElementsAre("/sys/fs/cgroup/memory/memory.limit_in_bytes",
+                                   "/sys/fs/cgroup/memory.max",
+                                   "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
+                                   "/sys/fs/cgroup/memory/a/memory.limit_in_bytes",
+                                   "/sys/fs/cgroup/user.slice/memory.max"));
+  EXPECT_EQ(memory_limit_files("garbage\n:\n").size(), 2U);
 }
 
 TEST(MemoryDir, IsGoneAfterItsUse) {

@@ -4,7 +4,12 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "image/export/layer_writer.h"
@@ -20,7 +25,12 @@ constexpr int kNotFound = 404;
 constexpr int kConflict = 409;
 constexpr int kNotModified = 304;
 
-std::string image_name(const Order& order) { return std::string(kRepository) + ":" + order.digest; }
+// As long as a daemon may take to remove a container.
+constexpr Millis kMostRemoval{10'000};
+
+std::string image_name(const std::string& digest) {
+  return std::string(kRepository) + ":" + digest;
+}
 
 // As a query wants it; only what is in our own filters needs more than itself.
 std::string quoted(const std::string& text) {
@@ -59,43 +69,40 @@ std::string label_of(const json& object, const char* label) {
   return it != object.end() && it->is_object() ? text_of(*it, label) : std::string();
 }
 
-Result<bool> has_image(EngineApi& api, const Order& order) {
-  const Reply reply = MVM_TRY(api.call("GET", "/images/" + image_name(order) + "/json"));
+Result<bool> has_image(EngineApi& api, const std::string& digest) {
+  const Reply reply = MVM_TRY(api.call("GET", "/images/" + image_name(digest) + "/json"));
   if (reply.status == kNotFound) return false;
   if (!reply.ok()) return failure("looking for the image", reply);
   return true;
 }
 
 // The image's file is written as an archive at one end of a pipe and sent from the other.
-Result<> import(EngineApi& api, const Order& order) {
+Result<> import(EngineApi& api, const std::string& digest, const std::string& path) {
   sys::Pipe pipe = MVM_TRY(sys::make_pipe());
   const std::string to = "/dev/fd/" + std::to_string(pipe.write_end.get());
   Result<> written;
+  std::atomic<bool> whole = false;
   std::thread writer([&] {
-    written = image::write_layer(order.image, to);
+    written = image::write_layer(path, to);
+    whole = written.has_value();
     pipe.write_end.reset();
   });
-  auto reply = api.upload(
-      "/images/create?fromSrc=-&repo=" + std::string(kRepository) + "&tag=" + order.digest +
-          "&changes=" + quoted("LABEL " + std::string(kImageLabel) + "=" + order.digest),
-      pipe.read_end.get());
+  auto reply =
+      api.upload("/images/create?fromSrc=-&repo=" + std::string(kRepository) + "&tag=" + digest +
+                     "&changes=" + quoted("LABEL " + std::string(kImageLabel) + "=" + digest),
+                 pipe.read_end.get(), whole);
   pipe.read_end.reset();  // ends a writer that nobody reads any more
   writer.join();
+  // Who could not read the image has cut the request off; who could not send it has closed the
+  // pipe.
+  const bool lost = !written && written.error().errnum() == EPIPE;
+  if (!written && !lost) return written.error();
   if (!reply) return reply.error();
   if (!reply->ok()) return failure("importing the image", *reply);
   // A failure on the way comes as a line of its own, after status 200.
   if (reply->body.find("\"error\"") != std::string::npos)
     return Error(Errc::kIo, "Docker: importing the image: " + reply->body);
   return written;
-}
-
-// Two commands that need the same image import it once: the second waits for the first.
-Result<> need_image(EngineApi& api, const Order& order) {
-  if (MVM_TRY(has_image(api, order))) return {};
-  const sys::UniqueFd file = MVM_TRY(sys::open_file(order.image, O_RDONLY));
-  if (::flock(file.get(), LOCK_EX) != 0) return Error::from_errno("lock " + order.image);
-  if (MVM_TRY(has_image(api, order))) return {};
-  return import(api, order);
 }
 
 Error name_taken(const Order& order) {
@@ -108,6 +115,7 @@ Error name_taken(const Order& order) {
 Result<> clear_name(EngineApi& api, const Order& order) {
   const Reply reply = MVM_TRY(api.call("GET", "/containers/" + order.name + "/json"));
   if (reply.status == kNotFound) return {};
+  if (!reply.ok()) return failure("looking for container " + order.name, reply);
   const json found = json::parse(reply.body, nullptr, false);
   if (!found.is_object() || !found.contains("Config") ||
       label_of(found["Config"], kContainerLabel) != order.lock)
@@ -115,15 +123,25 @@ Result<> clear_name(EngineApi& api, const Order& order) {
   return remove(api, order.name);
 }
 
-Result<Reply> create(EngineApi& api, const Order& order) {
+// A daemon refuses more processors than there are; a machine just shares them.
+void limit_processors(json& create) {
+  constexpr std::uint64_t kOne = 1'000'000'000;
+  const json::json_pointer nano("/HostConfig/NanoCpus");
+  if (!create.contains(nano) || !create[nano].is_number_unsigned()) return;
+  const std::uint64_t all = kOne * std::max(1U, std::thread::hardware_concurrency());
+  create[nano] = std::min(create[nano].get<std::uint64_t>(), all);
+}
+
+Result<Reply> post_create(EngineApi& api, const Order& order) {
   json body = json::parse(order.create);  // which parse_order() has looked at
-  body["Image"] = image_name(order);
+  body["Image"] = image_name(order.digest);
   body["Labels"] = {{kContainerLabel, order.lock}};
+  limit_processors(body);
   const std::string target = "/containers/create?name=" + order.name;
-  MVM_TRY(need_image(api, order));
+  MVM_TRY(need_image(api, order.digest, order.image));
   Reply reply = MVM_TRY(api.call("POST", target, body.dump()));
   if (reply.status == kNotFound) {  // somebody has removed the image meanwhile
-    MVM_TRY(need_image(api, order));
+    MVM_TRY(need_image(api, order.digest, order.image));
     reply = MVM_TRY(api.call("POST", target, body.dump()));
   }
   if (reply.status != kConflict) return reply;
@@ -153,54 +171,89 @@ Result<Order> parse_order(std::string_view text) {
   return out;
 }
 
-Result<std::string> start(EngineApi& api, const Order& order) {
-  const Reply made = MVM_TRY(create(api, order));
-  if (made.status == kConflict) return name_taken(order);
+Result<> need_image(EngineApi& api, const std::string& digest, const std::string& path) {
+  if (MVM_TRY(has_image(api, digest))) return {};
+  // Two that need the same image import it once: the second waits for the first.
+  const sys::UniqueFd file = MVM_TRY(sys::open_file(path, O_RDONLY));
+  if (::flock(file.get(), LOCK_EX) != 0) return Error::from_errno("lock " + path);
+  if (MVM_TRY(has_image(api, digest))) return {};
+  return import(api, digest, path);
+}
+
+Result<std::string> create(EngineApi& api, const Order& order) {
+  const Reply made = MVM_TRY(post_create(api, order));
   if (!made.ok()) return failure("making the container", made);
   const json object = json::parse(made.body, nullptr, false);
   std::string id = object.is_object() ? text_of(object, "Id") : std::string();
   if (id.empty()) return Error(Errc::kIo, "Docker: making the container: it has no id");
-  if (auto started = act(api, id, "start"); !started) {
-    (void)remove(api, id);
-    return started.error();
-  }
   return id;
+}
+
+Result<> start(EngineApi& api, const std::string& id) {
+  auto started = act(api, id, "start");
+  if (!started) (void)remove(api, id);
+  return started;
 }
 
 Result<> pause(EngineApi& api, const std::string& id) { return act(api, id, "pause"); }
 Result<> resume(EngineApi& api, const std::string& id) { return act(api, id, "unpause"); }
 
 Result<> remove(EngineApi& api, const std::string& id) {
-  Reply reply = MVM_TRY(api.call("DELETE", "/containers/" + id + "?force=1"));
-  if (reply.ok() || reply.status == kNotFound || reply.status == kConflict) return {};
-  // One that is held does not end.
-  (void)resume(api, id);
-  reply = MVM_TRY(api.call("DELETE", "/containers/" + id + "?force=1"));
-  if (reply.ok() || reply.status == kNotFound || reply.status == kConflict) return {};
-  return failure("removing the container", reply);
+  const std::string target = "/containers/" + id + "?force=1";
+  Reply reply = MVM_TRY(api.call("DELETE", target));
+  if (!reply.ok() && reply.status != kNotFound && reply.status != kConflict) {
+    // One that is held does not end.
+    (void)resume(api, id);
+    reply = MVM_TRY(api.call("DELETE", target));
+  }
+  if (reply.ok() || reply.status == kNotFound) return {};
+  if (reply.status != kConflict) return failure("removing the container", reply);
+  // Somebody, as the daemon itself, is at it already; until it is done the name is taken.
+  MVM_TRY(api.call("POST", "/containers/" + id + "/wait?condition=removed", {}, kMostRemoval));
+  return {};
 }
+
+namespace {
+
+// Its labels say so, and so does its name: labels go along to what is made of a container.
+bool is_ours(const json& container, const std::string& lock) {
+  const std::string id = std::filesystem::path(lock).parent_path().filename().string();
+  const json names = container.value("Names", json::array());
+  return std::ranges::find(names, json("/mvm-" + id)) != names.end();
+}
+
+}  // namespace
 
 Result<> sweep(EngineApi& api, const std::string& locks) {
   const json all = MVM_TRY(
       list(api, "/containers/json?all=1&" + by_label(kContainerLabel), "listing the containers"));
+  Result<> out;
   for (const json& container : all) {
     const std::string lock = label_of(container, kContainerLabel);
-    if (!lock.starts_with(locks + "/")) continue;
+    if (!lock.starts_with(locks + "/") || !is_ours(container, lock)) continue;
     const auto held = sys::FileLock::is_held(lock);
-    if (held && *held) continue;
-    MVM_TRY(remove(api, text_of(container, "Id")));
+    if (!held || *held) continue;
+    if (auto removed = remove(api, text_of(container, "Id")); !removed) out = removed;
   }
-  return {};
+  return out;
 }
 
 Result<Pruned> prune(EngineApi& api, bool dry_run) {
+  std::set<std::string> used;
+  for (const json& container :
+       MVM_TRY(list(api, "/containers/json?all=1", "listing the containers")))
+    used.insert(text_of(container, "ImageID"));
   const json all =
       MVM_TRY(list(api, "/images/json?" + by_label(kImageLabel), "listing the images"));
   Pruned out;
   for (const json& image : all) {
+    // What others have built upon it has its label too, and names of its own.
+    const std::string name = image_name(label_of(image, kImageLabel));
+    const json names = image.value("RepoTags", json::array());
+    if (std::ranges::find(names, json(name)) == names.end()) continue;
+    if (used.contains(text_of(image, "Id"))) continue;
     if (!dry_run) {
-      const Reply reply =
-          MVM_TRY(api.call("DELETE", "/images/" + text_of(image, "Id") + "?force=0"));
+      const Reply reply = MVM_TRY(api.call("DELETE", "/images/" + name));
       if (reply.status == kConflict) continue;  // in use
       if (!reply.ok() && reply.status != kNotFound) return failure("removing an image", reply);
     }

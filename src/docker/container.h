@@ -27,10 +27,16 @@ struct Order {
 };
 Result<Order> parse_order(std::string_view text);
 
-// The container, made and started. An image that the daemon does not have yet is imported, by one
-// command at a time. A container of the same name that nobody uses any more is replaced.
-// Errors: kAlreadyExists for a name that another program's container has; kBusy for a port.
-Result<std::string> start(EngineApi& api, const Order& order);
+// Imports an image that the daemon does not have yet, by one command at a time.
+// Errors: the daemon's; those of reading the image's file: nothing is kept then.
+Result<> need_image(EngineApi& api, const std::string& digest, const std::string& path);
+
+// The container's id. What this host has no processors for is left out of its limits. A container
+// of the same name that nobody uses any more is replaced.
+// Errors: kAlreadyExists for a name that another program's container has.
+Result<std::string> create(EngineApi& api, const Order& order);
+// Errors: kBusy for a port; the container is removed then.
+Result<> start(EngineApi& api, const std::string& id);
 Result<> pause(EngineApi& api, const std::string& id);
 Result<> resume(EngineApi& api, const std::string& id);
 // Ends it, held or not; fine when it is gone already.

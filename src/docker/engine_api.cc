@@ -38,9 +38,16 @@ std::size_t append_body(char* data, std::size_t, std::size_t size, void* to) {
   return size;
 }
 
-std::size_t read_fd(char* to, std::size_t, std::size_t size, void* from) {
-  const ssize_t n = ::read(*static_cast<int*>(from), to, size);
-  return n < 0 ? CURL_READFUNC_ABORT : static_cast<std::size_t>(n);
+struct Source {
+  int fd;
+  const std::atomic<bool>& whole;
+};
+
+std::size_t read_source(char* to, std::size_t, std::size_t size, void* from) {
+  const auto& source = *static_cast<const Source*>(from);
+  const ssize_t n = ::read(source.fd, to, size);
+  if (n < 0 || (n == 0 && !source.whole)) return CURL_READFUNC_ABORT;
+  return static_cast<std::size_t>(n);
 }
 
 // "Api-Version: 1.41"
@@ -195,7 +202,8 @@ Result<Reply> EngineApi::call(const std::string& method, const std::string& targ
   return state_->perform(handle);
 }
 
-Result<Reply> EngineApi::upload(const std::string& target, int fd) {
+Result<Reply> EngineApi::upload(const std::string& target, int fd, const std::atomic<bool>& whole) {
+  Source source{fd, whole};
   CURL* handle = state_->easy.get();
   curl_easy_reset(handle);
   state_->prepare(handle, "POST", target);
@@ -204,8 +212,8 @@ Result<Reply> EngineApi::upload(const std::string& target, int fd) {
   curl_slist_append(headers.get(), "Expect:");
   curl_easy_setopt(handle, CURLOPT_POST, 1L);
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
-  curl_easy_setopt(handle, CURLOPT_READFUNCTION, read_fd);
-  curl_easy_setopt(handle, CURLOPT_READDATA, &fd);
+  curl_easy_setopt(handle, CURLOPT_READFUNCTION, read_source);
+  curl_easy_setopt(handle, CURLOPT_READDATA, &source);
   curl_easy_setopt(handle, CURLOPT_UPLOAD_BUFFERSIZE, 256L << 10);
   return state_->perform(handle);
 }
@@ -223,6 +231,24 @@ void EngineApi::stream(const std::string& method, const std::string& target,
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &s);
   if (method == "POST") curl_easy_setopt(handle, CURLOPT_POSTFIELDS, "");
   curl_multi_add_handle(state_->multi, handle);
+}
+
+Result<> EngineApi::await_begun() {
+  const Clock::time_point until = Clock::now() + Millis(1000);
+  const auto begun = [](const State::Stream& s) {
+    long status = 0;
+    curl_easy_getinfo(s.handle.get(), CURLINFO_RESPONSE_CODE, &status);
+    return status != 0;
+  };
+  for (;;) {
+    int running = 0;
+    curl_multi_perform(state_->multi, &running);
+    const auto left = std::chrono::duration_cast<Millis>(until - Clock::now());
+    if (std::ranges::all_of(state_->streams, begun) || left.count() <= 0) return {};
+    const CURLMcode code =
+        curl_multi_poll(state_->multi, nullptr, 0, static_cast<int>(left.count()), nullptr);
+    if (code != CURLM_OK) return Error(Errc::kIo, curl_multi_strerror(code));
+  }
 }
 
 Result<> EngineApi::poll(std::span<const int> fds, Millis limit) {

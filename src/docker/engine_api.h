@@ -4,6 +4,7 @@
 // Blocking calls, and streams that a poll() goes on with. Source: Docker Engine API v1.41.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <span>
@@ -38,13 +39,17 @@ class EngineApi {
   // `body` is JSON, or empty.
   Result<Reply> call(const std::string& method, const std::string& target,
                      const std::string& body = {}, Millis limit = Millis(60'000));
-  // The body is what can be read from `fd` until its end.
-  Result<Reply> upload(const std::string& target, int fd);
+  // The body is what can be read from `fd` until its end; when `whole` is false then, the request
+  // is cut off, and fails.
+  Result<Reply> upload(const std::string& target, int fd, const std::atomic<bool>& whole);
 
   // A reply that comes in pieces as something happens. `on_end` comes once, from poll().
   void stream(const std::string& method, const std::string& target,
               std::function<void(std::string_view)> on_data,
               std::function<void(Result<int>)> on_end);
+  // Waits until the replies of all streams have begun, or for a second: not everybody begins one
+  // before there is something to say.
+  Result<> await_begun();
   // Goes on with the streams, and waits until there is more of one, one of `fds` is readable, or
   // the time is over.
   Result<> poll(std::span<const int> fds, Millis limit);

@@ -5,6 +5,7 @@
 // `mvm-docker run ORDER` is a machine: it starts the container and ends with it; on descriptor 3 it
 // is told "pause" or "resume", a line each, and answers "ok" or "error TEXT"; SIGTERM removes the
 // container. What the container says goes to descriptor 5. Errors go to stderr.
+// `mvm-docker import DIGEST IMAGE` gives the daemon an image that it does not have yet;
 // `mvm-docker sweep LOCKS` removes the containers of a home that nobody looks after any more;
 // `mvm-docker prune [--dry-run]` the images, and prints {"images": N, "bytes": N}; `mvm-docker
 // version` prints the version of the daemon.
@@ -24,6 +25,7 @@
 #include "docker/engine_api.h"
 #include "platform/docker_socket.h"
 #include "sys/io.h"
+#include "sys/process.h"
 #include "sys/signals.h"
 
 namespace mvm::docker {
@@ -38,11 +40,14 @@ class Running {
  public:
   Running(EngineApi api, std::string id) : api_(std::move(api)), id_(std::move(id)) {}
 
-  // Until the container has ended or SIGTERM has come.
+  // Starts the container; until it has ended or SIGTERM has come.
   Result<> run(const sys::UniqueFd& signals, const std::string& locks) {
     MVM_TRY(sys::set_nonblocking(kControl, true));
+    // Before the start: one that ends at once is gone at once.
     follow();
-    (void)sweep(api_, locks);
+    MVM_TRY(api_.await_begun());
+    MVM_TRY(start(api_, id_));
+    const sys::Child sweeper = start_sweeper(locks);
     while (!over_) {
       MVM_TRY(api_.poll(std::array{signals.get(), kControl}, kForever));
       if (sys::read_signal(signals.get()) || !MVM_TRY(obey())) return remove(api_, id_);
@@ -51,19 +56,41 @@ class Running {
   }
 
  private:
+  // What others have left goes meanwhile, by a process that nobody waits for.
+  static sys::Child start_sweeper(const std::string& locks) {
+    sys::Command command;
+    command.argv = {"/proc/self/exe", "sweep", locks};
+    command.die_with_parent = true;
+    auto child = sys::spawn(command);
+    return child ? std::move(*child) : sys::Child();
+  }
+
   void follow() {
-    api_.stream("POST", "/containers/" + id_ + "/wait?condition=removed", nullptr,
-                [this](Result<int> status) {
-                  over_ = true;
-                  // One whose guest is done has been told to end before it does.
-                  failure_ = status ? Error(Errc::kIo, "the container was ended from outside")
-                                    : std::move(status).error().with_context(
-                                          "the Docker daemon has gone away under the machine");
-                });
+    const std::string container = "/containers/" + id_;
     api_.stream(
-        "GET", "/containers/" + id_ + "/logs?follow=1&stdout=1&stderr=1",
+        "POST", container + "/wait?condition=removed",
+        [this](std::string_view text) { ended_with_ += text; },
+        [this](const Result<int>& status) { on_end(status); });
+    api_.stream(
+        "POST", container + "/attach?stream=1&stdout=1&stderr=1",
         [this](std::string_view bytes) { (void)sys::write_full(kConsole, log_.feed(bytes)); },
         [](const Result<int>&) {});
+  }
+
+  // One whose guest is done has been told to end before it does.
+  void on_end(const Result<int>& status) {
+    over_ = true;
+    if (!status) {
+      Error gone = status.error();
+      failure_ = std::move(gone).with_context("the Docker daemon has gone away under the machine");
+    } else if (*status != 200) {
+      failure_ = failure("waiting for the container", {*status, ended_with_});
+    } else {
+      const auto told = nlohmann::json::parse(ended_with_, nullptr, false);
+      const bool has = told.is_object() && told.contains("StatusCode");
+      failure_ = Error(Errc::kIo, "the container was ended from outside" +
+                                      (has ? ", with code " + told["StatusCode"].dump() : ""));
+    }
   }
 
   // Whether somebody is there still.
@@ -88,6 +115,7 @@ class Running {
   std::string id_;
   LogText log_;
   std::string lines_;
+  std::string ended_with_;
   bool over_ = false;
   std::optional<Error> failure_;
 };
@@ -100,9 +128,15 @@ Result<> run(const std::string& file) {
   ::signal(SIGPIPE, SIG_IGN);
   const Order order = MVM_TRY(parse_order(MVM_TRY(sys::read_file(file, mebibytes(1)))));
   EngineApi api = MVM_TRY(connect());
-  std::string id = MVM_TRY(start(api, order));
+  std::string id = MVM_TRY(create(api, order));
   const std::filesystem::path machine = std::filesystem::path(order.lock).parent_path();
   return Running(std::move(api), std::move(id)).run(signals, machine.parent_path().string());
+}
+
+Result<> import_image(const std::string& digest, const std::string& path) {
+  ::signal(SIGPIPE, SIG_IGN);
+  EngineApi api = MVM_TRY(connect());
+  return need_image(api, digest, path);
 }
 
 Result<> sweep_all(const std::string& locks) {
@@ -132,6 +166,8 @@ int main_of(const std::vector<std::string>& words) {
   Result<> done;
   if (is(2, "run")) {
     done = run(words[1]);
+  } else if (is(3, "import")) {
+    done = import_image(words[1], words[2]);
   } else if (is(2, "sweep")) {
     done = sweep_all(words[1]);
   } else if (is(1, "prune") || (is(2, "prune") && words[1] == "--dry-run")) {
@@ -139,7 +175,9 @@ int main_of(const std::vector<std::string>& words) {
   } else if (is(1, "version")) {
     done = print_version();
   } else {
-    std::fputs("usage: mvm-docker run ORDER|sweep LOCKS|prune [--dry-run]|version\n", stderr);
+    std::fputs(
+        "usage: mvm-docker import DIGEST IMAGE|run ORDER|sweep LOCKS|prune [--dry-run]|version\n",
+        stderr);
     return 64;
   }
   if (done) return 0;

@@ -163,6 +163,8 @@ HostFacts collect_minimal(const CollectOptions& options) {
   facts.is_wsl2 = is_wsl2(facts.kernel_release, sys::path_exists(kWslInterop));
   facts.kvm = probe_kvm_cached(options.cache_dir);
   facts.engines = find_programs(kEngines, options.program_dir);
+  if (const auto socket = docker_socket(); !socket)
+    facts.docker = {socket.error().text(), socket.error().hint()};
   facts.uid = ::geteuid();
   facts.data_dir = options.data_dir;
   return facts;

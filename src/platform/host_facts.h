@@ -48,6 +48,12 @@ struct Program {
   bool found() const { return !path.empty(); }
 };
 
+// Why something is not there, and what to do.
+struct Problem {
+  std::string text;
+  std::string hint;
+};
+
 enum class CgroupMode { kNone, kV1, kHybrid, kV2 };
 std::string_view cgroup_mode_name(CgroupMode mode);
 
@@ -68,6 +74,7 @@ struct HostFacts {
   std::uint32_t uid = 0;
   CgroupMode cgroup = CgroupMode::kNone;
   bool in_container = false;
+  Problem docker;         // why there is no socket of a Docker daemon; empty when there is
   bool jail_off = false;  // the user's wish: mvm-vmm is started without its jail
 };
 

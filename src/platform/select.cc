@@ -99,12 +99,16 @@ std::optional<Obstacle> obstacle(const Candidate& c, const Context& x) {
     return Obstacle{"its isolation is only " + std::string(isolation_name(c.isolation)), ""};
   if ((c.needs_kvm || c.accelerator == "hvf") && host_arch(x.facts) != x.guest)
     return Obstacle{"a " + guest_target(x.guest) + " guest needs emulation on this processor", ""};
+  if (c.backend == "docker" && host_arch(x.facts) != x.guest)
+    return Obstacle{"a container has this host's processor, not " + guest_target(x.guest), ""};
   if (c.needs_kvm && x.facts.kvm.state != KvmState::kWorks)
     return Obstacle{"KVM is not usable: " + x.facts.kvm.detail, kvm_hint(x.facts.kvm)};
   const std::string program = program_name(c, x.guest);
   const bool missing = !program.empty() && find_engine(x.facts, program) == nullptr;
   if (missing && program == "docker")
-    return Obstacle{"there is no Docker socket", install_hint(program)};
+    return x.facts.docker.text.empty()
+               ? Obstacle{"there is no Docker socket", install_hint(program)}
+               : Obstacle{x.facts.docker.text, x.facts.docker.hint};
   if (missing) return Obstacle{program + " is not installed", install_hint(program)};
   return std::nullopt;
 }

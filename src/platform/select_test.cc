@@ -143,6 +143,14 @@ TEST(Select, DockerByNameIsEnough) {
   EXPECT_EQ(choice(facts, kAll, request), "docker//container");
 }
 
+TEST(Select, DockerRunsGuestsOfThisProcessorOnly) {
+  const HostFacts facts = with_engines(linux_host(KvmState::kAbsent), {"docker"});
+  SelectionRequest request = by_name("docker");
+  request.minimum.reset();
+  request.guest_arch = spec::Arch::kAarch64;
+  EXPECT_THAT(choice(facts, kAll, request), HasSubstr("has this host's processor"));
+}
+
 TEST(Select, DockerIsNoMatchForAMinimum) {
   const HostFacts facts = with_engines(linux_host(KvmState::kAbsent), {"docker"});
   SelectionRequest request = by_name("docker");

@@ -118,10 +118,14 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
   if (request.sealed && !parts.seal)
     return Error(Errc::kPermission, "image " + parts.image.ref + " is not sealed")
         .with_hint("build it with seal = \"sealed\"");
+  const backend::Backend& engine = *MVM_TRY(backend::find_backend(parts.choice.selection.backend));
+  if (request.limits.vcpus > engine.capabilities().most_vcpus)
+    return Error(Errc::kUnsupported, "the " + std::string(engine.name()) + " backend has at most " +
+                                         std::to_string(engine.capabilities().most_vcpus) +
+                                         " cpus");
   if (parts.seal) {
     const std::array needs = {&backend::Capabilities::seal};
-    MVM_TRY(
-        backend::require(*MVM_TRY(backend::find_backend(parts.choice.selection.backend)), needs));
+    MVM_TRY(backend::require(engine, needs));
     MVM_TRY(check_sealed_request(request, parts.image.ref, parts.seal->manifest));
     events.on_posture("mvm: image " + parts.image.ref + " is sealed, signed by " +
                       parts.seal->signer.name + " (" +
@@ -129,7 +133,7 @@ Result<Parts> gather(const store::Layout& layout, store::Catalog& catalog,
   }
   const std::string& backend = parts.choice.selection.backend;
   if (!boots_kernel(backend)) {
-    if (backend == "docker") MVM_TRY(expect_containers(layout));
+    if (backend == "docker") MVM_TRY(import_image(layout, parts.image.digest, events.on_step));
     return parts;
   }
   parts.kernel = MVM_TRY_CTX(choose_kernel(layout, request, parts.seal, events), "kernel");

@@ -37,7 +37,11 @@ class Daemon:
     def start(self):
         flags = ["--net", "--mount", "--propagation", "private", "--pid", "--fork", "--mount-proc", "--kill-child"]
         self.process = subprocess.Popen(["unshare", *flags, "sh", "-c", DAEMON.format(self.place)])
-        wait_until(lambda: self.answers(), 30 * SLOWNESS, "the Docker daemon")
+        try:
+            wait_until(lambda: self.answers(), 30 * SLOWNESS, "the Docker daemon")
+        except AssertionError:
+            self.end()
+            raise
 
     def answers(self):
         return self.socket.exists() and self.docker("version").returncode == 0
@@ -51,7 +55,9 @@ class Daemon:
         return int(found.stdout.split()[0])
 
     def containers(self):
-        return self.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()
+        listed = self.docker("ps", "-a", "--format", "{{.Names}}")
+        assert listed.returncode == 0, listed
+        return listed.stdout.split()
 
     def end(self):
         self.process.kill()
@@ -99,7 +105,7 @@ def test_it_is_never_taken_unasked_nor_where_more_is_wanted(box, tmp_path):
     for tool in ("mkfs.erofs", "docker"):
         (path / tool).symlink_to(shutil.which(tool))
     none = box.run("run", "--", "true", env={"PATH": str(path)})
-    assert none.code == 125 and "docker" not in none.text
+    assert none.code == 125 and POSTURE not in none.errors
     box.ok("config", "set", "allow_container_fallback", "true")
     taken = box.run("run", "--", "true", env={"PATH": str(path)})
     assert taken.code == 0 and POSTURE in taken.errors
@@ -137,6 +143,11 @@ def test_a_main_process_its_log_its_end_and_its_restarts(box):
     box.ok("wait", "--for", "stopped", "--timeout", "20s", "m")
     assert box.ok("logs", "m").text == "up\n" and box.machines()["m"]["exit_code"] == 0
     box.ok("rm", "m")
+    box.ok("up", "-q", "--backend", "docker", "--name", "r", "--restart", "on-failure:2", "busybox", "--", "sh", "-c", "echo again; exit 3")
+    box.run("wait", "--for", "stopped", "--timeout", "20s", "r")
+    told = box.machines()["r"]
+    assert told["restarts"] == 2 and told["exit_code"] == 3 and box.ok("logs", "r").text == "again\n" * 3
+    box.ok("rm", "r")
     up(box, "t", "--ttl", "1s")
     box.ok("wait", "--for", "stopped", "--timeout", "20s", "t")
     assert "time to live" in box.machines()["t"]["message"]
@@ -221,7 +232,7 @@ def test_a_port_that_is_taken_is_named(box, daemon):
 def test_a_daemon_that_cannot_be_used_says_the_next_step(box, daemon):
     for host, words in (
         ("unix:///nowhere.sock", ("no Docker daemon answers at /nowhere.sock", "DOCKER_HOST=")),
-        ("tcp://127.0.0.1:1", ("Docker socket", "unix:///PATH")),
+        ("tcp://127.0.0.1:1", ("DOCKER_HOST is tcp://127.0.0.1:1", "unix:///PATH")),
     ):
         done = box.run("run", "--backend", "docker", "--", "true", env={"DOCKER_HOST": host})
         assert done.code == 125 and all(word in done.errors for word in words), done
