@@ -5,11 +5,9 @@
 
 #include "backend/registry/registry.h"
 #include "cli/output.h"
+#include "mvmctl/shared/host.h"
 #include "mvmctl/verbs.h"
-#include "platform/collect.h"
 #include "platform/select.h"
-#include "store/layout.h"
-#include "workflow/programs.h"
 
 namespace mvm::cli {
 namespace {
@@ -47,16 +45,6 @@ std::vector<Known> examine_all(const platform::HostFacts& facts) {
   for (const std::string_view name : platform::known_backends())
     out.push_back(examine(std::string(name), facts, compiled_in));
   return out;
-}
-
-platform::HostFacts collect(bool versions) {
-  platform::CollectOptions options;
-  if (const auto layout = store::Layout::from_environment()) {
-    options.cache_dir = layout->cache_dir;
-    options.data_dir = layout->data_dir;
-  }
-  if (const auto programs = workflow::find_programs()) options.program_dir = programs->directory;
-  return versions ? platform::collect_full(options) : platform::collect_minimal(options);
 }
 
 std::string state_of(const Known& known) {
@@ -112,7 +100,10 @@ Json json_of(const Known& known) {
 }
 
 Result<int> list(Context& context) {
-  const platform::HostFacts facts = collect(context.json);
+  const platform::CollectOptions options =
+      collect_options(MVM_TRY(store::Layout::from_environment()));
+  const platform::HostFacts facts =
+      context.json ? platform::collect_full(options) : platform::collect_minimal(options);
   const std::vector<Known> all = examine_all(facts);
   if (context.json) {
     Json array = Json::array();
@@ -132,7 +123,8 @@ Result<int> list(Context& context) {
 }
 
 Result<int> info(Context& context, const std::string& name) {
-  const platform::HostFacts facts = collect(true);
+  const platform::HostFacts facts =
+      platform::collect_full(collect_options(MVM_TRY(store::Layout::from_environment())));
   const std::vector<Known> all = examine_all(facts);
   const auto found =
       std::ranges::find_if(all, [&](const Known& known) { return known.name == name; });

@@ -6,14 +6,13 @@
 
 #include "backend/registry/registry.h"
 #include "cli/version.h"
+#include "mvmctl/shared/host.h"
 #include "mvmctl/verbs.h"
-#include "platform/collect.h"
 #include "platform/doctor.h"
 #include "sys/files.h"
 #include "sys/io.h"
 #include "workflow/config.h"
 #include "workflow/machines.h"
-#include "workflow/programs.h"
 
 extern char** environ;
 
@@ -26,15 +25,6 @@ struct Found {
   platform::HostFacts facts;
   Result<platform::Selection> selection;
 };
-
-platform::CollectOptions collect_options(const store::Layout& layout) {
-  platform::CollectOptions options;
-  options.cache_dir = layout.cache_dir;
-  options.data_dir = layout.data_dir;
-  // An incomplete installation has no engine of our own; the rest is worth telling all the same.
-  if (const auto programs = workflow::find_programs()) options.program_dir = programs->directory;
-  return options;
-}
 
 Found examine(const store::Layout& layout) {
   platform::HostFacts facts = platform::collect_full(collect_options(layout));
